@@ -23,7 +23,7 @@ class Hole(NamedTuple):
     """`{name}`, `{name[1]}`, `{name.stem}`, `{*name}` (star), `{!name}` (raw); offset: where it stands in its word."""
 
     name: str
-    index: int | None = None
+    index: int | None = None  # type: ignore[assignment]
     attr: str | None = None
     star: bool = False
     raw: bool = False

@@ -1,0 +1,779 @@
+"""The loop: decides for each job in order whether it stands, is restored or runs, and keeps the worker busy.
+
+One thread. Two jobs are staged ahead, so that the next starts before the ended one is committed. Everything that
+happens is told to the event stream.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from buildflow.cache import Cache, Entry
+from buildflow.decide import Decider, Identity
+from buildflow.disk import Disk
+from buildflow.errors import BuildError, FlowError
+from buildflow.events import Stream
+from buildflow.execute import Executor, InputChanged, Run
+from buildflow.failures import Failures
+from buildflow.hooks import HookError, TaskHooks
+from buildflow.hooks_of import JobHooks
+from buildflow.job import Amounts, Job
+from buildflow.jobserver import Jobserver
+from buildflow.plan.graph import order
+from buildflow.plan.matcher import normal
+from buildflow.plan.resolve import Resolver
+from buildflow.resources import Resources
+from buildflow.state import State
+from buildflow.temporary import Temporaries
+from buildflow.workers.base import End, Worker
+from buildflow.workspace import Workspace
+
+NEW, READY, RUNNING, DONE, FAILED, SKIPPED = range(6)
+AHEAD = 2
+
+
+@dataclass
+class Options:
+    """What the caller asks of a build."""
+
+    keep_going: bool = False
+    dry_run: bool = False
+    force: bool = False
+    rerun: frozenset[str] = frozenset()
+    until: frozenset[str] = frozenset()
+    shuffle: int | None = None
+    env: str | None = None
+    default_env: str | None = None
+    named: dict[str, float] = field(default_factory=dict)
+    json: bool = False
+    hooks: TaskHooks = field(default_factory=TaskHooks)
+
+
+@dataclass
+class Summary:
+    """What a build came to."""
+
+    ok: bool = True
+    ran: int = 0
+    cached: int = 0
+    up_to_date: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    would_run: int = 0
+    interrupted: bool = False
+    planning_failed: bool = False
+    hook_failed: bool = False
+    states: dict[int, str] = field(default_factory=dict)
+    keys: dict[int, bytes] = field(default_factory=dict)
+    errors: dict[int, str] = field(default_factory=dict)
+    results: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def status(self) -> int:
+        if self.interrupted:
+            return 130
+        if self.planning_failed:
+            return 2
+        return 1 if self.failed or self.hook_failed or not self.ok else 0
+
+
+class Build:
+    """One build of the goals that `resolver` resolved. `folder` is `.bflow`, absolute."""
+
+    def __init__(
+        self, resolver: Resolver, disk: Disk, state: State, cache: Cache, worker: Worker, options: Options, stream: Stream,
+        folder: str,
+    ) -> None:  # fmt: skip
+        self.resolver = resolver
+        self.plan = resolver.plan
+        self.disk = disk
+        self.state = state
+        self.cache = cache
+        self.worker = worker
+        self.options = options
+        self.stream = stream
+        self.folder = folder
+        slots = worker.slots()
+        named = dict(options.named)
+        mem = named.pop("mem", None)
+        gpus = named.pop("gpus", None)
+        self.resources = Resources(slots, mem, None if gpus is None else int(gpus), named)
+        self.decider = Decider(
+            resolver, disk, state, cache, env=options.env, default_env=options.default_env, cpu_limit=slots
+        )
+        self.executor = Executor(self.decider, cache, folder, worker.name)
+        self.workspace = Workspace(disk, folder, lambda text: stream.emit("note", text=text))
+        self.hooks = JobHooks(self, options.hooks)
+        self.failures = Failures(self)
+        self.temporaries = Temporaries(self)
+        self.summary = Summary()
+        self.status: list[int] = []
+        self.waiting: list[int] = []
+        self.dependents: list[list[int]] = []
+        self.weight: list[float] = []
+        self.ready: list[tuple[float, float, int]] = []
+        self.to_run: list[tuple[float, float, int, Job, Identity]] = []
+        self.staged: list[Run] = []
+        self.running: dict[int, tuple[Run, Amounts, list[str], bool]] = {}
+        self.exclusive: list[int] = []
+        self.by_key: dict[bytes, int] = {}
+        self.same: dict[int, list[int]] = {}
+        self.forced: set[int] = set()
+        self.tries: dict[int, int] = {}
+        self.changed_once: set[int] = set()
+        self.interrupts = 0
+        self.stopping = False
+        self.jobserver: Jobserver | None = None
+        self._tokens = 0
+        self._flushed = time.monotonic()
+        self._bypassed = 0
+        self._changed_jobs: set[int] = set()
+
+    # ---- the whole ---------------------------------------------------------------------------------------------
+
+    def run(self) -> Summary:
+        """Build everything that was asked for."""
+        started = time.monotonic()
+        try:
+            self._integrate(0, initial=True)
+            self.stream.emit("plan", jobs=len(self.plan.rule), sources=sum(1 for m in self.plan.maker if m < 0))
+            self._loop()
+        finally:
+            self.summary.seconds = time.monotonic() - started
+            self._close()
+        self._finish_summary()
+        return self.summary
+
+    def _close(self) -> None:
+        self.worker.close()
+        self.executor.pool.close()
+        if self.jobserver is not None:
+            self.jobserver.close()
+        if not self.options.dry_run:
+            self.state.flush()
+
+    def _finish_summary(self) -> None:
+        summary = self.summary
+        for job, status in enumerate(self.status):
+            if status in (NEW, READY, RUNNING) and not self.options.dry_run:
+                self.status[job] = SKIPPED
+                summary.states.setdefault(job, "skipped")
+                if summary.failed or summary.interrupted or summary.planning_failed:
+                    summary.skipped += 1
+        summary.keys = dict(self.decider.keys)
+        summary.ok = not (summary.failed or summary.interrupted or summary.planning_failed or summary.hook_failed)
+
+    # ---- the graph ---------------------------------------------------------------------------------------------
+
+    def _integrate(self, first: int, *, initial: bool = False) -> None:
+        """Take jobs from number `first` on into the arrays of the loop."""
+        plan = self.plan
+        count = len(plan.rule)
+        grow = count - len(self.status)
+        self.status.extend([NEW] * grow)
+        self.waiting.extend([0] * grow)
+        self.dependents.extend([] for _ in range(grow))
+        self.weight.extend([0.0] * grow)
+        for job in range(first, count):
+            self._connect(job)
+        if initial:
+            known = self.state.seconds
+            rules = self.resolver.builder.rules
+            for job in reversed(order(plan)):
+                own = known.get(rules[plan.rule[job]].name, 1.0)
+                after = self.dependents[job]
+                self.weight[job] = own + (max([self.weight[d] for d in after]) if after else 0.0)
+        self._restrict()
+        for job in range(first, count):
+            if self.waiting[job] == 0 and self.status[job] == NEW:
+                self._make_ready(job)
+
+    def _connect(self, job: int) -> None:
+        missing = 0
+        for before in self.plan.dependencies(job):
+            if self.status[before] in (FAILED, SKIPPED):
+                self._skip(job)
+                return
+            if self.status[before] != DONE:
+                missing += 1
+                self.dependents[before].append(job)
+        self.waiting[job] = missing
+
+    def _restrict(self) -> None:
+        """`--until`: what is after the named jobs is left out."""
+        if not self.options.until:
+            return
+        rules = self.resolver.builder.rules
+        named = [
+            job
+            for job in range(len(self.plan.rule))
+            if self._is_named(job, rules[self.plan.rule[job]].name, self.options.until)
+        ]
+        needed: set[int] = set()
+        stack = list(named)
+        while stack:
+            job = stack.pop()
+            if job not in needed:
+                needed.add(job)
+                stack.extend(self.plan.dependencies(job))
+        for job in range(len(self.plan.rule)):
+            if job not in needed and self.status[job] == NEW:
+                self.status[job] = DONE
+                self.summary.states[job] = "left out"
+
+    def _is_named(self, job: int, rule: str, names: frozenset[str]) -> bool:
+        """Whether `-R NAME` or `--until NAME` means a job: by its rule's name, a target as written, or a path."""
+        if rule in names or any(self.plan.paths[f] in names for f in self.plan.outputs[job]):
+            return True
+        return any(w.text in names for w in self.resolver.builder.rules[self.plan.rule[job]].targets)
+
+    def _make_ready(self, job: int) -> None:
+        self.status[job] = READY
+        priority = 0.0
+        attribute = self.resolver.builder.rules[self.plan.rule[job]].attributes.get("priority")
+        if attribute is not None:
+            quantity = self.decider.job(job).quantity("priority")
+            priority = quantity.constant or 0.0 if quantity is not None else 0.0
+        weight = self.weight[job]
+        if self.options.shuffle is not None:
+            import random
+
+            weight = random.Random(f"{self.options.shuffle}/{job}").random()
+        heapq.heappush(self.ready, (-priority, -weight, job))
+
+    # ---- the loop ----------------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while True:
+            if self.interrupts and not self.stopping:
+                self._interrupt()
+            self._start_staged()
+            self._stage_ahead()
+            if self._decide_some():
+                if not self.running:
+                    continue
+                timeout: float | None = 0.0
+            else:
+                self._start_exclusive()
+                if not self.running and not self.staged and not self.to_run and not self.ready:
+                    if self._resume() or self.exclusive and not self.stopping:
+                        continue
+                    break
+                timeout = None
+                if self.to_run and len(self.staged) < AHEAD and not self.running:
+                    timeout = 0.0
+            if not self.running:
+                if self.stopping:
+                    break
+                continue
+            if timeout is None and self.jobserver is not None and self.staged:
+                timeout = 0.05
+            ends = self.worker.wait(timeout)
+            if ends:
+                self._ended(ends)
+            if time.monotonic() - self._flushed > 1.0 and not self.options.dry_run:
+                self.state.flush()
+                self._flushed = time.monotonic()
+        self._stuck()
+
+    def _stuck(self) -> None:
+        """Jobs that wait for each other (only what showed while building can be a cycle here)."""
+        if self.stopping or self.summary.failed or self.options.dry_run:
+            return
+        if any(s == NEW for s in self.status) and not self.resolver.deferred:
+            self.summary.planning_failed = True
+            order(self.plan)
+
+    def interrupt(self) -> None:
+        """Called by a signal handler: the first time stop politely, the second time kill."""
+        self.interrupts += 1
+        if self.interrupts > 1:
+            self.worker.stop(kill=True)
+        self.worker.wake()
+
+    def _interrupt(self) -> None:
+        self.stopping = True
+        self.summary.interrupted = True
+        self.ready.clear()
+        self.to_run.clear()
+        for run in self.staged:
+            self._give_back(run)
+        self.staged.clear()
+        self.worker.stop(kill=False)
+
+    # ---- deciding ----------------------------------------------------------------------------------------------
+
+    def _decide_some(self) -> bool:
+        """Decide ready jobs until enough is there to run; whether there is more to decide."""
+        enough = AHEAD + self.resources.cpus
+        deadline = time.monotonic() + 0.05
+        while self.ready and len(self.to_run) < enough and not self.stopping:
+            priority, weight, job = heapq.heappop(self.ready)
+            if self.status[job] != READY:
+                continue
+            self._decide(job, (priority, weight))
+            if self.running and time.monotonic() > deadline:
+                break
+        return bool(self.ready) and len(self.to_run) < enough and not self.stopping
+
+    def _decide(self, number: int, rank: tuple[float, float] = (0.0, 0.0)) -> None:
+        if number in self.resolver.deferred:
+            self.status[number] = NEW
+            self.waiting[number] = 0
+            return
+        try:
+            job = self.decider.job(number)
+            if job.rule.phony or job.rule.inplace:
+                self.exclusive.append(number)
+                return
+            self._decide_job(job, rank)
+        except InputChanged as change:
+            self.failures.failed(number, f"its input {change.name} changed while the build looked at it")
+        except FlowError as error:
+            self.failures.failed(number, error.message, error)
+
+    def _decide_job(self, job: Job, rank: tuple[float, float]) -> None:
+        number = job.number
+        identity = self.decider.identity(job)
+        key = identity.key
+        forced = number in self.forced or self._is_forced(job)
+        if self.options.dry_run and self._depends_on_change(number):
+            self._would_run(number, job)
+            return
+        if key is not None and not forced:
+            before = self.by_key.get(key)
+            if before is not None and before != number and self.status[before] == RUNNING:
+                self.same.setdefault(before, []).append(number)
+                return
+            if self._stands_or_restored(job, identity, key):
+                return
+        if self.options.dry_run:
+            self._would_run(number, job)
+            return
+        if self.temporaries.missing(job):
+            return  # a temporary input must be made again first
+        self.resources.check(job, job.amounts())
+        if key is not None:
+            self.by_key[key] = number
+        self.status[number] = RUNNING
+        heapq.heappush(self.to_run, (rank[0], rank[1], number, job, identity))
+
+    def _is_forced(self, job: Job) -> bool:
+        return self.options.force or bool(
+            self.options.rerun and self._is_named(job.number, job.rule.name, self.options.rerun)
+        )
+
+    def _depends_on_change(self, number: int) -> bool:
+        return bool(self._changed_jobs) and any(d in self._changed_jobs for d in self.plan.dependencies(number))
+
+    def _would_run(self, number: int, job: Job) -> None:
+        self._changed_jobs.add(number)
+        self.summary.would_run += 1
+        self.summary.states[number] = "would run"
+        self.stream.emit("job", state="would run", rule=job.rule.name, targets=job.outputs)
+        self._done(number, "would run")
+
+    def _stands_or_restored(self, job: Job, identity: Identity, key: bytes) -> bool:
+        decider = self.decider
+        count = len(job.outputs)
+        digests = decider.known(key, count)
+        entry: Entry | None = None
+        if digests is None:
+            entry = decider.entry(job, key)
+            if entry is None or len(entry.outputs) != count:
+                return False
+            digests = entry.digests()
+        lacking = [
+            i
+            for i, name in enumerate(job.outputs)
+            if not self.temporaries.stays_in_cache(job, name) and not decider.stands(name, digests[i], key)
+        ]
+        if not lacking:
+            self._known(job, key, digests, "up_to_date", entry)
+            return True
+        if entry is None:
+            entry = decider.entry(job, key)
+            if entry is None or len(entry.outputs) != count or entry.digests() != digests:
+                return False
+        if not self.options.dry_run:
+            for i in lacking:
+                self.workspace.put(entry.file(entry.outputs[i]), job.outputs[i], digests[i], key)
+        self._known(job, key, digests, "cached", entry)
+        return True
+
+    def _known(self, job: Job, key: bytes, digests: list[bytes], state: str, entry: Entry | None) -> None:
+        """A job whose outputs are there, one way or the other."""
+        self.decider.remember(key, digests)
+        self._outputs_are(job, key, digests)
+        self.temporaries.known(job, key, entry)
+        setattr(self.summary, state, getattr(self.summary, state) + 1)
+        self.summary.states[job.number] = state
+        if state != "up_to_date" or self.options.json:
+            self.stream.emit(
+                "job", state=state, rule=job.rule.name, targets=job.outputs, cache_dir=self.cache.path_of(job.kind, key)
+            )
+        self._done(job.number, state)
+
+    def _outputs_are(self, job: Job, key: bytes, digests: Sequence[bytes]) -> None:
+        self.decider.keys[job.number] = key
+        for f, digest in zip(self.plan.outputs[job.number], digests, strict=True):
+            self.decider.digests[f] = digest
+
+    def _done(self, number: int, state: str) -> None:
+        """A job is finished: those that waited for it may go on."""
+        self.status[number] = DONE
+        plan = self.plan
+        for f in plan.outputs[number]:
+            self.resolver.finished.add(plan.paths[f])
+        for after in self.dependents[number]:
+            self.waiting[after] -= 1
+            if self.waiting[after] == 0 and self.status[after] == NEW:
+                self._make_ready(after)
+        self.dependents[number] = []
+        for twin in self.same.pop(number, ()):
+            self.status[twin] = READY
+            heapq.heappush(self.ready, (0.0, 0.0, twin))
+        if self.resolver.deferred or self.resolver.open_goals:
+            self._resume()
+
+    def _resume(self) -> bool:
+        """Go on with jobs whose inputs can be known now; whether there were any."""
+        resolver = self.resolver
+        if not resolver.deferred and not resolver.open_goals:
+            return False
+        known = len(self.plan.rule)
+        waiting = dict(resolver.deferred)
+        goals = len(resolver.open_goals)
+        try:
+            again = resolver.resume()
+        except FlowError:
+            self.summary.planning_failed = True
+            raise
+        if not again and len(self.plan.rule) == known and len(resolver.open_goals) == goals and waiting == resolver.deferred:
+            return False
+        for job in waiting:
+            if job < known and self.status[job] == NEW:
+                for others in self.dependents:
+                    if others and job in others:
+                        others[:] = [o for o in others if o != job]
+        self._integrate(known)
+        for job in waiting:
+            if job < known and self.status[job] == NEW:
+                self._connect(job)
+                if self.waiting[job] == 0 and self.status[job] == NEW and job not in resolver.deferred:
+                    self._make_ready(job)
+        return True
+
+    # ---- starting ----------------------------------------------------------------------------------------------
+
+    def _stage_ahead(self) -> None:
+        while self.to_run and len(self.staged) < AHEAD and not self.stopping:
+            _, _, number, job, identity = heapq.heappop(self.to_run)
+            try:
+                self.hooks.call("pre_run", job, identity)
+                run = self.executor.stage(job, identity)
+                try:
+                    self.hooks.call("pre_run_task", job, identity)
+                except BaseException:
+                    self._give_back(run)
+                    raise
+            except InputChanged as change:
+                self._again(number, change)
+                continue
+            except HookError as error:
+                self.failures.failed(number, error.message, error)
+                continue
+            except FlowError as error:
+                self.failures.failed(number, error.message, error)
+                continue
+            self.staged.append(run)
+            self._start_staged()
+
+    def _start_staged(self) -> None:
+        i = 0
+        while i < len(self.staged) and not self.stopping:
+            run = self.staged[i]
+            amounts = run.job.amounts()
+            if not self.resources.fits(amounts) or self._alone():
+                i += 1
+                self._bypassed += 1
+                if i == 1 and self._bypassed > 4 * self.resources.cpus + 8:
+                    return  # the first has waited long enough: nothing overtakes it now
+                continue
+            token = False
+            if self.jobserver is not None and self.running:
+                if not self.jobserver.acquire():
+                    return
+                token = True
+            if i == 0:
+                self._bypassed = 0
+            del self.staged[i]
+            self._start(run, amounts, token)
+
+    def _alone(self) -> bool:
+        return any(run.job.rule.phony or run.job.rule.inplace for run, _, _, _ in self.running.values())
+
+    def _start(self, run: Run, amounts: Amounts, token: bool) -> None:
+        given = self.resources.take(amounts)
+        assert run.task is not None
+        if given:
+            run.task.command.env["CUDA_VISIBLE_DEVICES"] = ",".join(given)
+        run.started = time.time()
+        number = run.job.number
+        self.status[number] = RUNNING
+        self.running[number] = (run, amounts, given, token)
+        self.stream.emit("start", rule=run.job.rule.name, targets=run.job.outputs, attempt=run.job.attempt)
+        self.worker.start(run.task)
+
+    def _start_exclusive(self) -> None:
+        """Phony and inplace jobs: alone, in the order asked, once nothing else is under way."""
+        if not self.exclusive or self.running or self.staged or self.to_run or self.stopping:
+            return
+        self.exclusive.sort(key=self._asked_place)
+        number = self.exclusive.pop(0)
+        job = self.decider.job(number)
+        if self.options.dry_run:
+            self._would_run(number, job)
+            return
+        from buildflow.exclusive import run_of
+
+        try:
+            env = self.decider.environment(job.rule, job)
+            run = run_of(self.executor, self.decider, job, env, json=self.options.json)
+        except FlowError as error:
+            self.failures.failed(number, error.message, error)
+            return
+        self._start(run, job.amounts(), False)
+
+    def _asked_place(self, number: int) -> int:
+        place = 0
+        for _, _, jobs in self.plan.goals:
+            for job in jobs:
+                if job == number:
+                    return place
+                place += 1
+        return place + number
+
+    # ---- ended -------------------------------------------------------------------------------------------------
+
+    def _ended(self, ends: list[End]) -> None:
+        runs: list[tuple[Run, End]] = []
+        for end in ends:
+            run, amounts, given, token = self.running.pop(end.task.number)
+            self.resources.give(amounts, given)
+            if token and self.jobserver is not None:
+                self.jobserver.release()
+            runs.append((run, end))
+        self._start_staged()
+        for run, end in runs:
+            try:
+                if run.job.rule.phony or run.job.rule.inplace:
+                    self._ended_exclusive(run, end)
+                else:
+                    self._ended_run(run, end)
+            except FlowError as error:
+                self.failures.failed(run.job.number, error.message, error, run, end)
+
+    def _ended_exclusive(self, run: Run, end: End) -> None:
+        job = run.job
+        if self.stopping and end.status:
+            self._skip(job.number)
+            return
+        problem = end.error or (f"its recipe ended with status {end.status}" if end.status > 0 else None)
+        if end.status < 0:
+            problem = f"it was ended by the signal {signal.Signals(-end.status).name}"
+        if problem is None and job.rule.inplace:
+            for f in self.plan.outputs[job.number]:
+                name = self.plan.paths[f]
+                if not os.path.exists(self.disk.path(name)):
+                    problem = f"the recipe ended well but did not make its output {name}"
+                    break
+                self.decider.digests[f] = self.disk.tree(name)[0] if name.endswith("/") else self.disk.digest(name)
+        if problem is not None:
+            self.failures.failed(job.number, problem, None, run, end)
+            return
+        self.summary.ran += 1
+        self.summary.states[job.number] = "ran"
+        self.stream.emit("job", state="ran", rule=job.rule.name, targets=job.outputs, cache_dir=None, seconds=end.runtime.get("wall_s"))
+        self._done(job.number, "ran")
+
+    def _ended_run(self, run: Run, end: End) -> None:
+        job = run.job
+        number = job.number
+        if self.stopping and (end.status or end.timed_out):
+            self._give_back(run, fresh=True)
+            self._skip(number)
+            return
+        problem = self.executor.problem(run, end)
+        if problem is None or end.status == 0:
+            try:
+                self.executor.check_inputs(run)
+            except InputChanged as change:
+                self._give_back(run, fresh=True)
+                self._again(number, change)
+                return
+        if problem is not None:
+            self._failed_try(run, end, problem)
+            return
+        read = None
+        key = run.identity.key
+        try:
+            read = self.executor.read_depfile(run)
+            if read is not None:
+                from buildflow.keys import second_key
+
+                key = second_key(run.identity.first, read)
+                run.identity.read = tuple(read)
+            self.hooks.collected(run, end)
+        except FlowError as error:
+            self._failed_try(run, end, error.message, error)
+            return
+        assert key is not None
+        if self.options.force or number in self.forced or self._is_forced(job):
+            self.cache.discard(self.cache.path_of(job.kind, key))
+        digests, path = self.executor.commit(run, end, key, read is not None, {})
+        entry = self.decider.entry(job, key)
+        if entry is not None and len(entry.outputs) == len(digests):
+            digests = entry.digests()  # of two builds that race, the later takes the entry that is there
+        if read is not None:
+            self.decider.add_manifest(run.identity.first, read)
+        self.decider.remember(key, digests)
+        if entry is not None:
+            for i, name in enumerate(job.outputs):
+                if self.temporaries.stays_in_cache(job, name):
+                    continue
+                if self.decider.stands(name, digests[i], key):
+                    continue
+                self.workspace.put(entry.file(entry.outputs[i]), name, digests[i], key)
+        self._outputs_are(job, key, digests)
+        self.temporaries.known(job, key, entry)
+        self.failures.succeeded(run)
+        left = run.sandbox.leftovers([staged for _, staged in run.outputs])
+        log = self._log_of(run, path)
+        self._give_back(run)
+        self.state.put("seconds", job.rule.name, self._duration(job.rule.name, end))
+        self.summary.ran += 1
+        self.summary.states[number] = "ran"
+        self.summary.results[number] = {"runtime": end.runtime, "path": path}
+        self.stream.emit(
+            "job", state="ran", rule=job.rule.name, targets=job.outputs, cache_dir=path,
+            seconds=end.runtime.get("wall_s"), runtime=end.runtime, log=log, undeclared=left,
+        )  # fmt: skip
+        try:
+            self.hooks.committed(run, end, path)
+        except HookError as error:
+            self.summary.hook_failed = True
+            self.stream.emit("note", text=error.show(), error=True)
+        self.forced.discard(number)
+        self.temporaries.read_by(job)
+        self._done(number, "ran")
+
+    def _duration(self, rule: str, end: End) -> float:
+        wall = end.runtime.get("wall_s") or 0.0
+        known = self.state.seconds.get(rule)
+        return wall if known is None else round(0.7 * known + 0.3 * wall, 6)
+
+    @staticmethod
+    def _log_of(run: Run, path: str) -> str | None:
+        place = f"{path}/log"
+        return place if os.path.exists(place) else None
+
+    def _failed_try(self, run: Run, end: End, problem: str, error: FlowError | None = None) -> None:
+        job = run.job
+        if job.attempt <= job.amounts().retries and not self.stopping:
+            self.stream.emit(
+                "note",
+                text=f"{job.target}: {problem}; attempt {job.attempt + 1} of {job.amounts().retries + 1}",
+            )
+            again = self.decider.job(job.number)
+            again.attempt = job.attempt + 1
+            again.amounts(self.decider.size(again))
+            self._give_back(run, fresh=True)
+            self.resources.check(again, again.amounts())
+            heapq.heappush(self.to_run, (0.0, -self.weight[job.number], job.number, again, run.identity))
+            return
+        self.failures.failed(job.number, problem, error, run, end)
+
+    def _again(self, number: int, change: InputChanged) -> None:
+        """An input changed under a job: once more under its new key; a second time it fails."""
+        plan = self.plan
+        f = plan.ids.get(change.name)
+        self.decider.digests = {k: v for k, v in self.decider.digests.items() if plan.maker[k] >= 0 and k not in plan.within}
+        self.decider._trees.clear()
+        if f is not None and plan.maker[f] >= 0:
+            self.temporaries.mend(f)
+        if number in self.changed_once:
+            how = "the recipe changes its input" if change.by_job else "an input changed while the job ran:"
+            self.failures.failed(
+                number, f"{how} {change.name}, twice",
+                FlowError(f"{how} {change.name}", None, "let the recipe work on a copy of its input"),
+            )  # fmt: skip
+            return
+        self.changed_once.add(number)
+        self.stream.emit("note", text=f"{change.name} changed while {self._name(number)} ran: it runs again")
+        self.by_key = {k: j for k, j in self.by_key.items() if j != number}
+        self.status[number] = READY
+        heapq.heappush(self.ready, (0.0, 0.0, number))
+
+    def _name(self, number: int) -> str:
+        outputs = self.plan.outputs[number]
+        return self.plan.paths[outputs[0]] if outputs else self.resolver.builder.rules[self.plan.rule[number]].name
+
+    def _give_back(self, run: Run, *, fresh: bool = False) -> None:
+        if run.sandbox.lock >= 0 or run.sandbox.path:
+            if fresh:
+                run.sandbox.fresh = True
+            self.executor.pool.give(run.sandbox, run.job.rule.number)
+
+    # ---- failing -----------------------------------------------------------------------------------------------
+
+    def fail(self, number: int) -> None:
+        """Mark a job as failed and what needs it as skipped; without -k nothing new starts."""
+        self.status[number] = FAILED
+        self.summary.failed += 1
+        self.summary.states[number] = "failed"
+        stack = list(self.dependents[number])
+        while stack:
+            after = stack.pop()
+            if self.status[after] in (NEW, READY):
+                self._skip(after)
+        for twin in self.same.pop(number, ()):
+            self.status[twin] = READY
+            heapq.heappush(self.ready, (0.0, 0.0, twin))
+        if not self.options.keep_going:
+            self.ready.clear()
+            self.exclusive.clear()
+            for _, _, other, _, _ in self.to_run:
+                self.status[other] = NEW
+            self.to_run.clear()
+            for run in self.staged:
+                self.status[run.job.number] = NEW
+                self._give_back(run)
+            self.staged.clear()
+
+    def _skip(self, number: int) -> None:
+        stack = [number]
+        while stack:
+            job = stack.pop()
+            if self.status[job] not in (NEW, READY, RUNNING):
+                continue
+            self.status[job] = SKIPPED
+            self.resolver.deferred.pop(job, None)
+            self.summary.skipped += 1
+            self.summary.states[job] = "skipped"
+            rule = self.resolver.builder.rules[self.plan.rule[job]]
+            self.stream.emit(
+                "job", state="skipped", rule=rule.name, targets=[self.plan.paths[f] for f in self.plan.outputs[job]],
+                cache_dir=None,
+            )  # fmt: skip
+            stack.extend(self.dependents[job])
+
+
+__all__ = ["Build", "Options", "Summary", "normal", "BuildError"]

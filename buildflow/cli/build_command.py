@@ -1,0 +1,183 @@
+"""`bflow build`: make targets."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from typing import Any
+
+import click
+
+from buildflow.cli.project import load
+from buildflow.errors import FlowError
+from buildflow.near import did_you_mean
+
+
+@click.command("build", context_settings={"ignore_unknown_options": False})
+@click.argument("words", nargs=-1, metavar="[TARGET]... [NAME=VALUE]...")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Jobs at once (default: the usable processors).")
+@click.option("-k", "--keep-going", is_flag=True, help="After a failure build all that does not need the failed job.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would run, and run nothing.")
+@click.option("-B", "--always-make", is_flag=True, help="Run every job that is asked for again.")
+@click.option("-q", "--quiet", is_flag=True, help="Print failures only.")
+@click.option("-v", "--verbose", is_flag=True, help="Print cached jobs and undeclared files too.")
+@click.option("-R", "--rerun", multiple=True, metavar="NAME", help="Run the jobs of a rule (its name or a target as written) again.")
+@click.option("--until", multiple=True, metavar="NAME", help="Build up to the jobs of a rule, and nothing after them.")
+@click.option("--check", is_flag=True, help="Run nothing; exit 1 where something would run.")
+@click.option("--shuffle", metavar="SEED", help="Start ready jobs in a random order.")
+@click.option("--worker", metavar="NAME", help="Where jobs run: cf (default), debug.")
+@click.option("-o", "--option", "options", multiple=True, metavar="OPT=VALUE", help="An option of the worker.")
+@click.option("--env", metavar="ENV", help="The environment of every job, whatever the rules say.")
+@click.option("--default-env", metavar="ENV", help="The environment of rules that name none.")
+@click.option("--resource", "resource", multiple=True, metavar="NAME=N", help="A limit: mem=8G, gpus=1, licence=2.")
+@click.option("--cache-root", metavar="DIR", help="The cache (default: .bflow/cache).")
+@click.option("--readonly-cache", multiple=True, metavar="DIR", help="A cache to look in as well.")
+@click.option("--profile", metavar="NAME", help="A group of settings of bflow.toml.")
+@click.option("--json", "as_json", is_flag=True, help="Print one event a line to stdout.")
+@click.pass_obj
+def command(obj: dict[str, Any], **given: Any) -> int:
+    """Build TARGETs (default: the rule marked [default], else the first).
+
+    \b
+    bflow build                      all that the first rule names
+    bflow build out/a.txt voxel=0.1  one file, with another value for a name
+    bflow build 'out/{subject}.mif'  a pattern: for every value of its names
+    bflow build -n                   what would run
+    """
+    gc.disable()  # a plan of 100,000 jobs holds no garbage worth looking for
+    return run(obj.get("flowfile"), **given)
+
+
+def run(flowfile: str | None, *, words: tuple[str, ...], **given: Any) -> int:
+    """Build; the exit status."""
+    from buildflow.build import Build, Summary
+    from buildflow.events import Stream
+    from buildflow.jobserver import Jobserver
+    from buildflow.progress import JsonLines, Progress
+    from buildflow.submitter import Session
+    from buildflow.workers.registry import worker as worker_named
+
+    project = load(flowfile, words)
+    builder = project.builder
+    chosen = merged(builder.root, given)
+    dry = given["dry_run"] or given["check"]
+    stream = Stream()
+    progress = Progress(-1 if chosen["quiet"] else 1 if chosen["verbose"] else 0)
+    if given["as_json"]:
+        stream.readers.append(JsonLines())
+        progress.live = False
+        progress.level = min(progress.level, -1)
+    stream.readers.append(progress)
+    session = Session(
+        builder, cache_root=chosen["cache_root"], readonly=chosen["readonly_cache"], write=not dry
+    )
+    summary = Summary()
+    session.open(stream)
+    try:
+        resolver = session.resolve(project.targets)
+        worker = worker_named(chosen["worker"] or "cf", chosen["jobs"])
+        build = Build(
+            resolver, session.disk, session.state, session.cache, worker, options_of(given, chosen, dry), stream, session.folder
+        )
+        if os.environ.get("MAKEFLAGS") and not dry:
+            build.jobserver = Jobserver.from_environment(os.environ)
+            if build.jobserver is not None and given["jobs"]:
+                stream.emit("note", text=f"-j{given['jobs']} was asked for: make's jobserver is left alone")
+                build.jobserver.close()
+                build.jobserver = None
+        with _signals(build):
+            summary = build.run()
+        told = sources_asked(build)
+    finally:
+        session.close()
+    stream.emit(
+        "build", ok=summary.ok, ran=summary.ran, cached=summary.cached, up_to_date=summary.up_to_date, failed=summary.failed,
+        skipped=summary.skipped, seconds=round(summary.seconds, 3), would_run=summary.would_run, interrupted=summary.interrupted,
+    )  # fmt: skip
+    for text in told:
+        if not given["as_json"] and progress.level >= 0:
+            sys.stderr.write(text + "\n")
+    if given["check"] and summary.would_run:
+        return 1
+    return summary.status
+
+
+def sources_asked(build: Any) -> list[str]:
+    """For each source that was asked for by name: that it is one."""
+    plan = build.plan
+    found = []
+    for text, files, _ in plan.goals:
+        if len(files) == 1 and plan.paths[files[0]] == text and plan.maker[files[0]] < 0:
+            found.append(f"{text} is a source: no rule makes it, and there is nothing to do for it")
+    return found
+
+
+def merged(root: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The settings with the command line over them."""
+    from buildflow.settings import settings
+
+    found = settings(root, given.get("profile"))
+    for name in ("jobs", "worker", "env", "default_env", "cache_root"):
+        if given.get(name) is not None:
+            found[name] = given[name]
+    for name in ("jobs", "worker", "env", "default_env", "cache_root"):
+        found.setdefault(name, None)
+    found["readonly_cache"] = [*(given.get("readonly_cache") or ()), *found.get("readonly_cache", ())]
+    for name in ("keep_going", "quiet", "verbose"):
+        found[name] = bool(given.get(name)) or bool(found.get(name))
+    found["named"] = limits(found.get("resources", {}), given.get("resource") or ())
+    if given.get("options"):
+        worker = found["worker"] or "cf"
+        word = given["options"][0].partition("=")[0]
+        if any(o.partition("=")[0] != "n_procs" for o in given["options"]):
+            raise FlowError(f"the worker {worker} has no option “{word}”", None, did_you_mean(word, ["n_procs"]) or "it has n_procs")
+        found["jobs"] = int(given["options"][-1].partition("=")[2])
+    return found
+
+
+def limits(file: dict[str, Any], words: tuple[str, ...] | list[str]) -> dict[str, float]:
+    """The limits of resources: `[resources]` of the file, then `--resource NAME=N`."""
+    from buildflow.quantity import evaluate
+
+    texts = {name: str(value) for name, value in file.items()}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise FlowError(f"--resource {word}: a limit is written as NAME=N")
+        texts[name] = value
+    return {name: evaluate(text, {}, "memory" if name == "mem" else "count") for name, text in texts.items()}
+
+
+def options_of(given: dict[str, Any], chosen: dict[str, Any], dry: bool) -> Any:
+    from buildflow.build import Options
+
+    shuffle = given.get("shuffle")
+    seed: int | None = None
+    if shuffle is not None:
+        import random
+
+        seed = int(shuffle) if str(shuffle).isdigit() else random.randrange(1 << 30) if shuffle in ("", "random") else hash(shuffle) & 0xFFFF
+    return Options(
+        keep_going=chosen["keep_going"], dry_run=dry, force=given["always_make"], rerun=frozenset(given["rerun"]),
+        until=frozenset(given["until"]), shuffle=seed, env=chosen["env"], default_env=chosen["default_env"],
+        named=chosen["named"], json=given["as_json"],
+    )  # fmt: skip
+
+
+class _signals:
+    """SIGINT and SIGTERM interrupt the build; what was there before is put back."""
+
+    def __init__(self, build: Any) -> None:
+        self.build = build
+
+    def __enter__(self) -> None:
+        def handle(number: int, frame: Any) -> None:
+            self.build.interrupt()
+
+        self.before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,80 @@
+"""Finding and loading the project that a command is about."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+from buildflow.builder import Builder
+from buildflow.errors import FlowError
+from buildflow.flow import FLOWFILES, Flow
+
+_OVERRIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+
+
+class Project:
+    """A loaded project: its builder, the targets asked for (from the root) and the folder the words came from."""
+
+    def __init__(self, builder: Builder, targets: list[str], here: str) -> None:
+        self.builder = builder
+        self.targets = targets
+        self.here = here
+
+
+def find(flowfile: str | None) -> tuple[str, str]:
+    """The Flowfile (absolute) and the root: with `-f` the current folder, else the folder upward that has one."""
+    if flowfile is not None:
+        path = os.path.abspath(flowfile)
+        if not os.path.exists(path):
+            raise FlowError(f"there is no file {flowfile}")
+        return path, os.getcwd()
+    folder = os.getcwd()
+    while True:
+        for name in FLOWFILES:
+            path = os.path.join(folder, name)
+            if os.path.lexists(path):
+                return path, folder
+        above = os.path.dirname(folder)
+        if above == folder:
+            hint = "write one (“target: inputs”, and an indented recipe below), go to its folder, or name it with -f"
+            if os.path.exists("Makefile") or os.path.exists("makefile"):
+                hint += "\na Makefile is there: most of its rules can be written down as they are, with {in} for $^ and {out} for $@"
+            elif os.path.exists("Snakefile"):
+                hint += "\na Snakefile is there: “rule x: input: a output: b shell: c” is “b: a” with c below, indented"
+            raise FlowError("there is no Flowfile here or in any folder above", None, hint)
+        folder = above
+
+
+def load(flowfile: str | None, words: Sequence[str]) -> Project:
+    """Load the project; `words` of the command line are targets and `NAME=VALUE` of assigned names."""
+    path, root = find(flowfile)
+    candidates: dict[str, str] = {}
+    for word in words:
+        match = _OVERRIDE.fullmatch(word)
+        if match is not None:
+            candidates[match.group(1)] = match.group(2)
+    flow = Flow.load(path, root=root, overrides=candidates)
+    unknown = set(flow.unused_overrides())
+    here = os.path.relpath(os.getcwd(), root)
+    targets: list[str] = []
+    for word in words:
+        match = _OVERRIDE.fullmatch(word)
+        if match is None or match.group(1) in unknown:
+            targets.append(target(flow, word, here))
+    return Project(flow, targets, here)
+
+
+def target(builder: Builder, word: str, here: str) -> str:
+    """A word of the command line as a goal: an alias or phony is that, else a path from the current folder."""
+    for rule in builder.rules:
+        if (not rule.makes or rule.phony) and any(w.text == word for w in rule.targets):
+            return word
+    if os.path.isabs(word):
+        relative = os.path.relpath(word, builder.root)
+        inside = not relative.startswith("../") and relative != ".."
+        return (relative + ("/" if word.endswith("/") and not relative.endswith("/") else "")) if inside else word
+    if here in (".", ""):
+        return word
+    joined = os.path.normpath(os.path.join(here, word))
+    return joined + "/" if word.endswith("/") else joined

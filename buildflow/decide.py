@@ -1,0 +1,404 @@
+"""What a job's key is, and whether its outputs stand, lie in the cache, or must be made.
+
+Everything here looks and hashes; nothing is made. Used by the loop for each job once the jobs before it are done, and
+by the commands that only want to know.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from typing import Any
+
+from xxhash import xxh3_128
+
+from buildflow.cache import Cache, Entry
+from buildflow.disk import Disk
+from buildflow.environments.base import Environment, base_variables
+from buildflow.environments.registry import environment
+from buildflow.errors import FlowError
+from buildflow.job import Job
+from buildflow.keys import Row, key_of, manifest, second_key
+from buildflow.plan.resolve import Resolver
+from buildflow.rule import Rule
+from buildflow.state import TREE, WRITTEN, FileRecord, State
+
+
+class Identity:
+    """A job's key with all that it was made from."""
+
+    __slots__ = ("key", "first", "rows", "variables", "read", "environment")
+
+    def __init__(self, key: bytes | None, first: bytes, rows: list[Row], variables: Mapping[str, str],
+                 environment: Environment) -> None:  # fmt: skip
+        self.key = key  # None: a depfile's first-level key without a manifest that holds
+        self.first = first
+        self.rows = rows
+        self.variables = variables
+        self.environment = environment
+        self.read: tuple[tuple[str, bytes], ...] = ()
+
+
+class Decider:
+    """Keys and look-ups for the jobs of one plan."""
+
+    def __init__(
+        self, resolver: Resolver, disk: Disk, state: State, cache: Cache,
+        *, env: str | None = None, default_env: str | None = None, cpu_limit: int | None = None,
+    ) -> None:  # fmt: skip
+        self.resolver = resolver
+        self.plan = resolver.plan
+        self.disk = disk
+        self.state = state
+        self.cache = cache
+        self.env = env
+        self.default_env = default_env
+        self.cpu_limit = cpu_limit
+        self.digests: dict[int, bytes] = {}
+        self.keys: dict[int, bytes] = {}  # job → entry key, once known
+        self.places: dict[int, str] = {}  # file → where it stands, if not in the workspace
+        self._trees: dict[tuple[int, int], bytes] = {}
+        self._environments: dict[str, Environment] = {}
+        self._identities: dict[str, str] = {}
+        self._bases: dict[str, dict[str, str]] = {}
+        self._functions: dict[int, list[tuple[str, str]]] = {}
+        self._tools: dict[tuple[str, str], str] = {}
+        self._own: Environment | None = None
+        self._externals: dict[str, bytes] = {}
+
+    # ---- digests -----------------------------------------------------------------------------------------------
+
+    def digest(self, f: int, job: int) -> bytes:
+        """The digest of an input of a job; those of made files are known once their jobs are done."""
+        found = self.digests.get(f)
+        if found is not None:
+            return found
+        plan = self.plan
+        tree = plan.tree(job, f) if plan.trees else None
+        if tree is not None:
+            return self._tree_digest(f, job, tree)
+        path = plan.paths[f]
+        folder = plan.within.get(f)
+        if folder is not None:
+            place = self.places.get(folder)
+            inner = path[len(plan.paths[folder]) :]
+            where = f"{place.rstrip('/')}/{inner}" if place else path
+            if not os.path.exists(self.disk.path(where)):
+                raise FlowError(
+                    f"{path} is not there: {plan.paths[folder]} was made without it", None, "see “bflow log” of that folder"
+                )
+            if place:
+                self.places[f] = where
+            found = self.disk.digest(where)
+        else:
+            found = self.disk.digest(path)
+        self.digests[f] = found
+        return found
+
+    def _tree_digest(self, f: int, job: int, tree: tuple[tuple[int, ...], tuple[str, ...]]) -> bytes:
+        own = (job, f) if (job, f) in self.plan.trees else (-1, f)
+        found = self._trees.get(own)
+        if found is None:
+            folder = self.plan.paths[f]
+            rows = []
+            for member in tree[0]:
+                name = self.plan.paths[member]
+                rows.append((os.fsencode(name[len(folder) :]), self.member_digest(member, job)))
+            rows.extend((os.fsencode(name[len(folder) :]), b"") for name in tree[1])
+            rows.sort()
+            state = xxh3_128(b"folder\0")
+            for name, digest in rows:
+                state.update(name + b"\0" + digest + b"\0")
+            found = self._trees[own] = state.digest()
+        return found
+
+    def member_digest(self, f: int, job: int) -> bytes:
+        """The digest of a file in a folder: of a link, its text."""
+        path = self.disk.path(self.plan.paths[f])
+        if self.plan.maker[f] < 0 and os.path.islink(path):
+            return b"link\0" + os.fsencode(os.readlink(path))
+        return self.digest(f, job)
+
+    def place(self, f: int) -> str:
+        """Where an input stands (absolute)."""
+        return self.disk.path(self.places.get(f) or self.plan.paths[f])
+
+    def size(self, job: Job) -> Any:
+        """For `size(in)`: the bytes of an input by name."""
+        def of(name: str) -> float:
+            f = self.plan.ids[name]
+            tree = self.plan.tree(job.number, f)
+            files = tree[0] if tree is not None else (f,)
+            total = 0
+            for member in files:
+                path = self.place(member)
+                try:
+                    st = os.stat(path)
+                except OSError:
+                    continue
+                if stat.S_ISDIR(st.st_mode):
+                    total += sum(os.stat(os.path.join(d, n)).st_size for d, _, names in os.walk(path) for n in names)
+                else:
+                    total += st.st_size
+            return float(total)
+
+        return of
+
+    # ---- environments, variables, tools ------------------------------------------------------------------------
+
+    def environment(self, rule: Rule, job: Job) -> Environment:
+        """The environment of a job: of the run, of the rule, else the default."""
+        if self._own is not None:
+            return self._own
+        text = self.env or job.attribute("env") or self.default_env or "native"
+        found = self._environments.get(text)
+        if found is None:
+            attribute = rule.attributes.get("env")
+            span = attribute.span if attribute is not None and not self.env else None
+            found = self._environments[text] = environment(text, self.disk.root, span)
+        return found
+
+    def use(self, environment: Environment) -> None:
+        """Run every job in this environment, whatever the rules say."""
+        self._own = environment
+
+    def identity_of(self, env: Environment) -> str:
+        label = f"{env.name} {id(env)}"
+        found = self._identities.get(label)
+        if found is None:
+            found = self._identities[label] = env.identity()
+        return found
+
+    def variables(self, job: Job) -> tuple[dict[str, str], dict[str, str]]:
+        """The variables that the rule's `vars` (in the key) and `pass` (not in it) give."""
+        keyed: dict[str, str] = {}
+        passed: dict[str, str] = {}
+        for attribute, into in (("vars", keyed), ("pass", passed)):
+            found = job.rule.attributes.get(attribute)
+            if found is None:
+                continue
+            for word in job.words(found):
+                name, equals, value = word.partition("=")
+                if equals:
+                    into[name] = value
+                elif attribute == "vars":
+                    current = self.resolver.reads.variable(name)
+                    if current is not None:
+                        into[name] = current
+                elif name in os.environ:
+                    into[name] = os.environ[name]
+        return keyed, passed
+
+    def base(self, env: Environment) -> dict[str, str]:
+        label = f"{env.name} {id(env)}"
+        found = self._bases.get(label)
+        if found is None:
+            found = self._bases[label] = env.variables(base_variables(os.environ))
+        return found
+
+    def tools(self, job: Job, env: Environment, keyed: Mapping[str, str]) -> list[tuple[str, str]]:
+        """The digests of the executables that `tools` names, as the job's PATH finds them."""
+        found = job.rule.attributes.get("tools")
+        if found is None:
+            return []
+        rows = []
+        path = keyed.get("PATH") or self.base(env).get("PATH", os.defpath)
+        for tool in job.words(found):
+            known = self._tools.get((tool, path))
+            if known is None:
+                import shutil
+
+                place = shutil.which(tool, path=path)
+                if place is None:
+                    raise FlowError(
+                        f"tools names {tool}, and no such command is on the job's PATH", found.span, "install it, or correct the name"
+                    )
+                known = self._tools[(tool, path)] = self.disk.digest(os.path.realpath(place)).hex()
+            rows.append((tool, known))
+        return rows
+
+    def functions(self, job: Job) -> list[tuple[str, str]]:
+        """The rows of a function that is called."""
+        rule = job.rule
+        recipe = rule.recipe
+        assert recipe is not None
+        if recipe.kind not in ("call", "function"):
+            return []
+        found = self._functions.get(rule.number)
+        if found is None:
+            if recipe.kind == "call":
+                found = list(self.resolver.world.call_info(rule).rows)
+            else:
+                from buildflow.recipe.functions import manifest_of_function
+
+                assert recipe.function is not None
+                found = [(str(a), str(b)) for a, b in manifest_of_function(recipe.function, self.disk.root)]
+            self._functions[rule.number] = found
+        return found
+
+    # ---- keys --------------------------------------------------------------------------------------------------
+
+    def job(self, number: int) -> Job:
+        job = Job(self.resolver, number)
+        job.cpu_limit = self.cpu_limit
+        return job
+
+    def identity(self, job: Job) -> Identity:
+        """The key of a job whose inputs are known."""
+        number = job.number
+        env = self.environment(job.rule, job)
+        keyed, passed = self.variables(job)
+        job.amounts(self.size(job))
+        ids = self.plan.ids
+
+        def digest(name: str) -> bytes:
+            return self.digest(ids[name], number)
+
+        always = self._always(job) if job.depfile is not None else None
+        rows = manifest(
+            job, self.identity_of(env), digest, sorted(keyed.items()), self.tools(job, env, keyed), self.functions(job), always
+        )
+        first = key_of(rows)
+        found = Identity(first, first, rows, {**passed, **keyed}, env)
+        if job.depfile is not None:
+            read = self._manifest_that_holds(job, first)
+            found.key = None if read is None else second_key(first, read)
+            found.read = read or ()
+        return found
+
+    def _always(self, job: Job) -> frozenset[str]:
+        """Of a job with a depfile: the inputs that count whether it names them or not, since the recipe names them."""
+        names = set(job.extra)
+        recipe = job.rule.recipe
+        assert recipe is not None
+        if recipe.kind == "shell":
+            labels = job.named_inputs
+            for hole, _ in recipe.filler.holes:
+                if hole.name == "in" and hole.attr != "list":
+                    if hole.index is None:
+                        names.update(job.inputs)
+                    elif -len(job.inputs) <= hole.index < len(job.inputs):
+                        names.add(job.inputs[hole.index])
+                elif hole.name == "in":
+                    names.update(job.inputs)
+                elif hole.name in labels:
+                    names.update(labels[hole.name])
+        return frozenset(names)
+
+    def _manifest_that_holds(self, job: Job, first: bytes) -> tuple[tuple[str, bytes], ...] | None:
+        """The newest recorded set of files read whose digests are those of today."""
+        known = self.state.depends.get(first)
+        if known is None:
+            known = self.read_manifests(first)
+            if known:
+                self.state.put("depends", first, known)
+        for read in reversed(known or ()):
+            if self._holds(job, read):
+                return tuple((name, digest) for name, digest in read)
+        return None
+
+    def _holds(self, job: Job, read: Any) -> bool:
+        for name, digest in read:
+            try:
+                f = self.plan.ids.get(name)
+                if f is not None and (f in job.input_ids or f in job.extra_ids or f in job.after_ids):
+                    now = self.digest(f, job.number)
+                else:
+                    now = self.external(name)
+            except FlowError:
+                return False
+            if now != digest:
+                return False
+        return True
+
+    def external(self, name: str) -> bytes:
+        """The digest of a file outside the project that a depfile names."""
+        found = self._externals.get(name)
+        if found is None:
+            found = self._externals[name] = self.disk.digest(name)
+        return found
+
+    def manifests_path(self, first: bytes, root: str) -> str:
+        text = first.hex()
+        return f"{root}/{text[:2]}/deps-{text}.json"
+
+    def read_manifests(self, first: bytes) -> list[list[tuple[str, bytes]]]:
+        """The manifests that the cache roots hold for a first-level key, the newest last."""
+        import json
+
+        found: list[list[tuple[str, bytes]]] = []
+        for root in reversed(self.cache.roots):
+            try:
+                with open(self.manifests_path(first, root), "rb") as file:
+                    for line in file.read().splitlines():
+                        found.append([(name, bytes.fromhex(digest)) for name, digest in json.loads(line)])
+            except (OSError, ValueError):
+                continue
+        return found
+
+    def add_manifest(self, first: bytes, read: list[tuple[str, bytes]]) -> None:
+        """Record what a job with a depfile read."""
+        import json
+
+        known = [m for m in (self.state.depends.get(first) or []) if [tuple(x) for x in m] != read]
+        self.state.put("depends", first, [*known[-15:], read])
+        line = json.dumps([[name, digest.hex()] for name, digest in read]) + "\n"
+        path = self.manifests_path(first, self.cache.root)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(fd, line.encode("ascii"))  # one write: whole lines also where two builds append
+        finally:
+            os.close(fd)
+
+    # ---- look-ups ----------------------------------------------------------------------------------------------
+
+    def known(self, key: bytes, count: int) -> list[bytes] | None:
+        """The digests of a key's outputs as remembered; None where nothing is."""
+        data = self.state.results.get(key)
+        if data is None or len(data) != 16 * count:
+            return None
+        return [data[i : i + 16] for i in range(0, len(data), 16)]
+
+    def remember(self, key: bytes, digests: list[bytes]) -> None:
+        data = b"".join(digests)
+        if self.state.results.get(key) != data:
+            self.state.put("results", key, data)
+
+    def stands(self, path: str, digest: bytes, key: bytes) -> bool:
+        """Whether a file (or folder) with that digest stands in the workspace; one that does is bflow's from now on."""
+        if path.endswith("/"):
+            record = self.disk.record(path)
+            if record is None or not record.flags & TREE or record.digest != digest:
+                return self._tree_stands(path, digest, key)
+            return self.disk.tree_unchanged(path)
+        record = self.disk.record(path)
+        if record is not None and record.digest == digest and record.flags & WRITTEN:
+            if self.disk.holds(path, record):
+                if record.key != key:
+                    self.state.put("files", path, FileRecord(record.signature, digest, record.flags, key).pack())
+                return True
+            return False
+        st = self.disk.stat(path)
+        if st is None or not stat.S_ISREG(st.st_mode) or os.path.islink(self.disk.path(path)):
+            return False
+        if self.disk.digest(path) != digest:
+            return False
+        self.disk.written(path, digest, key, False)
+        return True
+
+    def _tree_stands(self, path: str, digest: bytes, key: bytes) -> bool:
+        if not os.path.isdir(self.disk.path(path)):
+            return False
+        try:
+            found, _ = self.disk.tree(path)
+        except (OSError, FlowError):
+            return False
+        if found != digest:
+            return False
+        self.disk.written_tree(path, digest, key)
+        return True
+
+    def entry(self, job: Job, key: bytes) -> Entry | None:
+        return self.cache.find(job.kind, key)

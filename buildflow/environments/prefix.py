@@ -1,0 +1,62 @@
+"""`env = prefix://DIR`: a conda prefix, a virtual environment, a Spack view; its `bin/` goes first on the PATH.
+
+Identity: the digests of `conda-meta/*.json` and `*.dist-info/RECORD`, else names, sizes and times under `bin/`.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping
+
+from xxhash import xxh3_128
+
+from buildflow.environments.base import Environment as Base
+from buildflow.errors import FlowError
+
+
+class Environment(Base):
+    """A software prefix at `folder` (absolute)."""
+
+    name = "prefix"
+
+    def __init__(self, folder: str, shown: str | None = None) -> None:
+        self.folder = folder.rstrip("/")
+        self.shown = shown or folder
+
+    def check(self) -> None:
+        if not os.path.isdir(f"{self.folder}/bin"):
+            raise FlowError(
+                f"the prefix {self.shown} has no bin/ folder", None, "make it first, or correct the path in env = prefix://…"
+            )
+
+    def identity(self) -> str:
+        self.check()
+        found = sorted(glob.glob(f"{glob.escape(self.folder)}/conda-meta/*.json"))
+        found += sorted(
+            glob.glob(f"{glob.escape(self.folder)}/lib/python*/site-packages/*.dist-info/RECORD")
+        )
+        state = xxh3_128()
+        if found:
+            for path in found:
+                state.update(os.fsencode(path[len(self.folder) :]) + b"\0")
+                with open(path, "rb") as file:
+                    state.update(file.read())
+        else:
+            for name in sorted(os.listdir(f"{self.folder}/bin")):
+                st = os.stat(f"{self.folder}/bin/{name}", follow_symlinks=True)
+                state.update(f"{name}\0{st.st_size}\0{st.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
+        return f"prefix {state.hexdigest()}"
+
+    def variables(self, base: Mapping[str, str]) -> dict[str, str]:
+        env = dict(base)
+        env["PATH"] = f"{self.folder}/bin:{env.get('PATH', os.defpath)}"
+        if os.path.isdir(f"{self.folder}/conda-meta"):
+            env["CONDA_PREFIX"] = self.folder
+        elif os.path.exists(f"{self.folder}/pyvenv.cfg"):
+            env["VIRTUAL_ENV"] = self.folder
+        return env
+
+    def python(self) -> str:
+        own = f"{self.folder}/bin/python3"
+        return own if os.path.exists(own) else "python3"

@@ -1,0 +1,21 @@
+"""Everything that happens in a build is one stream of events; progress, --json, audit, report and watch are its readers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Reader = Callable[[dict[str, Any]], None]
+
+
+class Stream:
+    """Events are dictionaries with an `event`: plan, start, output, job, note, build. Readers are called in order."""
+
+    def __init__(self) -> None:
+        self.readers: list[Reader] = []
+
+    def emit(self, event: str, **fields: Any) -> None:
+        if self.readers:
+            message = {"event": event, **fields}
+            for reader in self.readers:
+                reader(message)

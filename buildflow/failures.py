@@ -1,0 +1,141 @@
+"""What happens when a job fails: its sandbox and log are kept, and what is said helps to mend it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from buildflow.errors import FlowError
+from buildflow.files import remove_tree
+from buildflow.hints import hints
+from buildflow.hooks import HookError
+
+if TYPE_CHECKING:
+    from buildflow.build import Build
+    from buildflow.execute import Run
+    from buildflow.workers.base import End
+
+TAIL = 200
+"""Lines of a failed job's log that go to the screen."""
+
+
+def failed_folder(folder: str, target: str) -> str:
+    """Where the sandbox and log of a failed job stay: `.bflow/failed/<target>`, slashes as `%`."""
+    name = target.rstrip("/").replace("%", "%%").replace("/", "%")
+    if len(os.fsencode(name)) > 200:
+        from xxhash import xxh3_64_hexdigest
+
+        name = name[:80] + "-" + xxh3_64_hexdigest(os.fsencode(name))
+    return f"{folder}/failed/{name}"
+
+
+class Failures:
+    """The failed jobs of one build."""
+
+    def __init__(self, build: Build) -> None:
+        self.build = build
+
+    def succeeded(self, run: Run) -> None:
+        """A job ended well: what an earlier failure of it left is removed; its declared log is copied out."""
+        folder = failed_folder(self.build.folder, run.job.target)
+        if os.path.exists(folder):
+            remove_tree(folder)
+        self._declared_log(run)
+
+    def _declared_log(self, run: Run) -> None:
+        """`log = path` is a file of the workspace, kept also when the job fails."""
+        name = run.job.log
+        if not name:
+            return
+        source = os.path.join(run.sandbox.path, name)
+        target = self.build.disk.path(name)
+        if name in run.job.outputs:
+            return
+        text = b""
+        for path in (source, run.sandbox.log):
+            try:
+                with open(path, "rb") as file:
+                    text = file.read()
+                break
+            except OSError:
+                continue
+        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+        temporary = f"{target}.bflow-tmp.{os.getpid()}"
+        with open(temporary, "wb") as file:
+            file.write(text)
+        os.replace(temporary, target)
+        self.build.disk.written(name, self.build.disk.digest(name), b"log", False)
+
+    def failed(
+        self, number: int, problem: str, error: FlowError | None = None, run: Run | None = None, end: End | None = None
+    ) -> None:
+        """Record a failure, tell of it, and stop what depends on it."""
+        build = self.build
+        job = build.decider.job(number) if run is None else run.job
+        log_path: str | None = None
+        tail: list[str] = []
+        more: list[str] = []
+        linked = False
+        exclusive = job.rule.phony or job.rule.inplace
+        left: list[str] = []
+        if run is not None and not exclusive:
+            self._declared_log(run)
+            text = _read_tail(run.sandbox.log)
+            lines = text.splitlines()
+            tail = lines[-TAIL:]
+            linked = any(held.link for held in run.sandbox.held.values())
+            more = hints(job, text, build.disk.root, linked)
+            staged = [staged for _, staged in run.outputs]
+            known = {name for name in run.sandbox.held} | set(staged)
+            left = [n for n in _files(run.sandbox.path) if n not in known][:10]
+            folder = failed_folder(build.folder, job.target)
+            log_path = f"{folder}/log"
+            build.executor.pool.retire(run.sandbox, f"{folder}/sandbox")
+            try:
+                os.rename(run.sandbox.log, log_path)
+            except OSError:
+                log_path = None
+            build._give_back(run, fresh=True)
+        if left:
+            more.append(f"it wrote files that are not declared: {', '.join(left)}")
+        hook_problem = None
+        try:
+            build.hooks.failed(job, run, end, problem)
+        except (HookError, FlowError) as hook:
+            hook_problem = hook.message
+        for name in job.outputs:
+            if not exclusive and os.path.lexists(build.disk.path(name.rstrip("/"))) and build.disk.ours(name):
+                more.append(f"{name} stays as it was, and is out of date")
+        if error is not None and error.hint:
+            more.append(error.hint)
+        build.summary.errors[number] = problem
+        if hook_problem:
+            more.append(hook_problem)
+        build.stream.emit(
+            "job", state="failed", rule=job.rule.name, targets=job.outputs, cache_dir=None, problem=problem,
+            where=str(error.span or job.rule.span or "") if error is not None else str(job.rule.span or ""),
+            tail=tail, log=log_path, hints=more, seconds=end.runtime.get("wall_s") if end is not None else None,
+        )  # fmt: skip
+        build.fail(number)
+
+
+def _read_tail(path: str, most: int = 1 << 20) -> str:
+    """The last part of a log, at most `most` bytes."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                file.seek(size - most)
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _files(path: str) -> list[str]:
+    found = []
+    for folder, _, names in os.walk(path):
+        below = folder[len(path) + 1 :]
+        found.extend(f"{below}/{name}" if below else name for name in names)
+        if len(found) > 1000:
+            break
+    return sorted(found)

@@ -1,0 +1,202 @@
+"""What a build looks like on the screen: a reader of the event stream. Status goes to stderr.
+
+On a terminal one live line; elsewhere a plain line for each job that ran. A job's output is shown whole when it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import IO, Any
+
+SHOWN = 16 << 20
+"""Bytes of a job's output that are shown; the rest is in its log."""
+
+
+class Progress:
+    """Lines for people. level: -1 quiet (failures only), 0, 1 verbose."""
+
+    def __init__(self, level: int = 0, out: IO[str] | None = None, live: bool | None = None) -> None:
+        self.out = out or sys.stderr
+        self.level = level
+        tty = self.out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self.live = tty if live is None else live
+        self.colour = tty and not os.environ.get("NO_COLOR")
+        self.total = 0
+        self.finished = 0
+        self.running: dict[str, float] = {}
+        self.failures: list[dict[str, Any]] = []
+        self._line = False
+        self._drawn = 0.0
+        self._width = 80
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        handler = getattr(self, "_" + event["event"], None)
+        if handler is not None:
+            handler(event)
+
+    # ---- events ------------------------------------------------------------------------------------------------
+
+    def _plan(self, event: dict[str, Any]) -> None:
+        self.total = event["jobs"]
+
+    def _start(self, event: dict[str, Any]) -> None:
+        self.running[self._name(event)] = time.monotonic()
+        self._draw()
+
+    def _job(self, event: dict[str, Any]) -> None:
+        state = event["state"]
+        name = self._name(event)
+        self.running.pop(name, None)
+        self.finished += 1
+        if state == "ran":
+            if self.level >= 0:
+                seconds = event.get("seconds")
+                self._say(f"{self._count()}{name}" + (f"  {self._dim(self._time(seconds))}" if seconds and seconds >= 0.5 else ""))
+                self._show_log(event.get("log"))
+                if self.level > 0 and event.get("undeclared"):
+                    self._say(f"  wrote and did not declare: {', '.join(event['undeclared'][:10])}")
+        elif state == "cached":
+            if self.level > 0:
+                self._say(f"{self._count()}{name}  {self._dim('from the cache')}")
+        elif state == "would run":
+            if self.level >= 0:
+                self._say(f"would run: {name}")
+        elif state == "failed":
+            self._failed(event)
+        elif state == "skipped" and self.level > 0:
+            self._say(f"skipped: {name}")
+        self._draw()
+
+    def _failed(self, event: dict[str, Any]) -> None:
+        where = f"{event['where']}: " if event.get("where") else ""
+        self._say(self._red(f"{where}{self._name(event)} failed: {event['problem']}"))
+        for line in event.get("tail") or ():
+            self._say(f"    {line}")
+        for hint in event.get("hints") or ():
+            for line in hint.split("\n"):
+                self._say(f"  {line}")
+        if event.get("log"):
+            path = os.path.relpath(event["log"])
+            self._say(f"  the whole log: {path if len(path) < len(event['log']) else event['log']}   (bflow log {self._name(event)})")
+        self.failures.append(event)
+
+    def _note(self, event: dict[str, Any]) -> None:
+        if self.level >= 0 or event.get("error"):
+            self._say(f"bflow: {event['text']}")
+
+    def _build(self, event: dict[str, Any]) -> None:
+        self._clear()
+        if self.level < 0:
+            return
+        self._say(self.summary(event))
+
+    def summary(self, event: dict[str, Any]) -> str:
+        """The last line."""
+        parts = []
+        for key, word in (("ran", "ran"), ("cached", "from the cache"), ("up_to_date", "up to date"), ("failed", "failed"),
+                          ("skipped", "skipped")):  # fmt: skip
+            if event[key]:
+                parts.append(f"{event[key]} {word}")
+        took = self._time(event["seconds"])
+        if event.get("would_run"):
+            return f"{event['would_run']} of {self.total} jobs would run"
+        if event.get("interrupted"):
+            return f"interrupted ({', '.join(parts) or 'nothing was done'})"
+        if not event["ok"]:
+            return self._red(f"failed ({', '.join(parts)}; {took})")
+        if not event["ran"] and not event["cached"]:
+            if event["up_to_date"]:
+                several = "all are" if event["up_to_date"] > 1 else "it is"
+                return f"nothing to do: {several} up to date ({event['up_to_date']} jobs, {took})".replace("(1 jobs", "(1 job")
+            return f"nothing to do ({took})"
+        return f"done: {', '.join(parts)} ({took})"
+
+    # ---- the screen --------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _name(event: dict[str, Any]) -> str:
+        return str(event["targets"][0]) if event.get("targets") else str(event.get("rule"))
+
+    def _count(self) -> str:
+        width = len(str(self.total))
+        return self._dim(f"[{self.finished:>{width}}/{self.total}] ") if self.total else ""
+
+    @staticmethod
+    def _time(seconds: float) -> str:
+        if seconds < 10:
+            return f"{seconds:.2f} s"
+        if seconds < 120:
+            return f"{seconds:.0f} s"
+        minutes, rest = divmod(int(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+    def _dim(self, text: str) -> str:
+        return f"\x1b[2m{text}\x1b[0m" if self.colour else text
+
+    def _red(self, text: str) -> str:
+        return f"\x1b[31m{text}\x1b[0m" if self.colour else text
+
+    def _say(self, text: str) -> None:
+        self._clear()
+        self.out.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+        self.out.flush()
+
+    def _show_log(self, path: str | None) -> None:
+        """A job's output, whole."""
+        if path is None:
+            return
+        self._clear()
+        try:
+            with open(path, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                data = file.read(SHOWN)
+        except OSError:
+            return
+        text = data.decode("utf-8", "replace")
+        self.out.write(text if text.endswith("\n") else text + "\n")
+        if size > SHOWN:
+            self.out.write(f"… {size - SHOWN} bytes more in {path}\n")
+        self.out.flush()
+
+    def _clear(self) -> None:
+        if self._line:
+            self.out.write("\r\x1b[K")
+            self._line = False
+
+    def _draw(self) -> None:
+        if not self.live or self.level < 0 or not self.running:
+            return
+        now = time.monotonic()
+        if now - self._drawn < 0.05:
+            return
+        self._drawn = now
+        try:
+            self._width = os.get_terminal_size(self.out.fileno()).columns
+        except (OSError, ValueError):
+            self._width = 80
+        names = "  ".join(list(self.running)[:4])
+        text = f"[{self.finished}/{self.total}] {len(self.running)} running: {names}"
+        self._clear()
+        self.out.write(text[: max(self._width - 1, 10)])
+        self.out.flush()
+        self._line = True
+
+
+class JsonLines:
+    """One event a line on stdout, flushed; the last of a build is its `build` event."""
+
+    KEPT = ("event", "state", "rule", "targets", "cache_dir", "seconds", "problem", "log", "attempt", "text", "jobs", "ok",
+            "ran", "cached", "up_to_date", "failed", "skipped", "would_run")  # fmt: skip
+
+    def __init__(self, out: IO[str] | None = None) -> None:
+        self.out = out or sys.stdout
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        import json
+
+        kept = {name: event[name] for name in self.KEPT if name in event}
+        self.out.write(json.dumps(kept) + "\n")
+        self.out.flush()

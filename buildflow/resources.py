@@ -1,0 +1,91 @@
+"""What jobs ask for and what there is: cpus, memory, gpus, named resources. The sum never passes the limits."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping
+
+from buildflow.errors import FlowError
+from buildflow.job import Amounts, Job
+from buildflow.quantity import format_memory
+
+
+class Resources:
+    """The account of one build. `cpus`: the limit; `mem` in bytes; `named`: limits of named resources."""
+
+    def __init__(self, cpus: int, mem: float | None = None, gpus: int | None = None, named: Mapping[str, float] = {}) -> None:
+        self.cpus = cpus
+        self.mem = physical_memory() if mem is None else mem
+        self.devices = devices() if gpus is None else [str(i) for i in range(gpus)]
+        self.named = dict(named)
+        self.used_cpus = 0
+        self.used_mem = 0.0
+        self.free_devices = list(self.devices)
+        self.used: dict[str, float] = {}
+
+    def check(self, job: Job, amounts: Amounts) -> None:
+        """Raises FlowError for a job that could never run here."""
+        attributes = job.rule.attributes
+        if amounts.mem is not None and amounts.mem > self.mem:
+            raise FlowError(
+                f"{job.target} asks for mem = {format_memory(amounts.mem)}, and the limit is {format_memory(self.mem)}",
+                attributes["mem"].span,
+                "ask for less, or raise the limit (--resource mem=…)",
+            )
+        if amounts.gpus > len(self.devices):
+            raise FlowError(
+                f"{job.target} asks for gpus = {amounts.gpus}, and there are {len(self.devices)}",
+                attributes["gpus"].span,
+                "ask for less, or raise the limit (--resource gpus=…)",
+            )
+        for name, value in amounts.named.items():
+            limit = self.named.get(name)
+            if limit is not None and value > limit:
+                raise FlowError(
+                    f"{job.target} asks for resource.{name} = {value:g}, and the limit is {limit:g}",
+                    attributes[f"resource.{name}"].span,
+                )
+
+    def fits(self, amounts: Amounts) -> bool:
+        if self.used_cpus + amounts.cpus > self.cpus and self.used_cpus:
+            return False
+        if amounts.mem and self.used_mem + amounts.mem > self.mem:
+            return False
+        if amounts.gpus > len(self.free_devices):
+            return False
+        return all(
+            self.used.get(name, 0.0) + value <= self.named[name] for name, value in amounts.named.items() if name in self.named
+        )
+
+    def take(self, amounts: Amounts) -> list[str]:
+        """Book a job; the numbers of the devices that it gets."""
+        self.used_cpus += amounts.cpus
+        self.used_mem += amounts.mem or 0.0
+        for name, value in amounts.named.items():
+            self.used[name] = self.used.get(name, 0.0) + value
+        given, self.free_devices = self.free_devices[: amounts.gpus], self.free_devices[amounts.gpus :]
+        return given
+
+    def give(self, amounts: Amounts, given: list[str]) -> None:
+        self.used_cpus -= amounts.cpus
+        self.used_mem -= amounts.mem or 0.0
+        for name, value in amounts.named.items():
+            self.used[name] -= value
+        self.free_devices = sorted(self.free_devices + given)
+
+
+def physical_memory() -> float:
+    """The bytes of memory of this machine."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (ValueError, OSError):
+        return float(1 << 50)
+
+
+def devices() -> list[str]:
+    """The numbers of the GPUs that this process may use."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [word.strip() for word in visible.split(",") if word.strip()]
+    return sorted(name[len("/dev/nvidia") :] for name in glob.glob("/dev/nvidia[0-9]*"))

@@ -1,0 +1,165 @@
+"""`[temp]` outputs: they stay in the cache, and only as long as the build needs them.
+
+What is known of one stays, so nothing is stale; it is made again only where a job must read it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from typing import TYPE_CHECKING
+
+from buildflow.cache import Entry, read_entry, write_result
+from buildflow.errors import BuildError
+from buildflow.files import remove_tree
+from buildflow.job import Job
+
+if TYPE_CHECKING:
+    from buildflow.build import Build
+
+
+class Temporaries:
+    """Which outputs of one build are temporary, where they stand, and who still reads them."""
+
+    def __init__(self, build: Build) -> None:
+        self.build = build
+        self.plan = build.plan
+        self._of_job: dict[int, frozenset[str]] = {}
+        self._asked: set[str] | None = None
+        self._readers: dict[int, int] = {}
+
+    def asked(self, name: str) -> bool:
+        """Whether a path was asked for by name, or is read by a function."""
+        if self._asked is None:
+            plan = self.plan
+            self._asked = {plan.paths[f] for text, files, _ in plan.goals for f in files if plan.paths[f] == text}
+        return name in self._asked or any(
+            name in paths for paths in self.build.resolver.deferred.values()
+        ) or any(name in paths for _, _, paths in self.build.resolver.open_goals)
+
+    def stays_in_cache(self, job: Job, name: str) -> bool:
+        attribute = job.rule.attributes.get("temp")
+        if attribute is None:
+            return False
+        names = self._of_job.get(job.number)
+        if names is None:
+            if attribute.text is None:
+                names = frozenset(job.outputs)
+            else:
+                labels = job.named_outputs
+                found: set[str] = set()
+                for word in job.words(attribute):
+                    if word in labels:
+                        found.update(labels[word])
+                    elif word in job.outputs:
+                        found.add(word)
+                    elif word.lower() in ("yes", "true", "1"):
+                        found.update(job.outputs)
+                    elif word.lower() not in ("no", "false", "0"):
+                        from buildflow.errors import FlowError
+
+                        raise FlowError(f"temp = {word}: the rule has no output of that name", attribute.span)
+                names = frozenset(found)
+            self._of_job[job.number] = names
+        return name in names and not self.asked(name)
+
+    def known(self, job: Job, key: bytes, entry: Entry | None) -> None:
+        """A job is done: where its temporary outputs stand, if they do."""
+        for i, f in enumerate(self.plan.outputs[job.number]):
+            if self.stays_in_cache(job, self.plan.paths[f]):
+                self._readers.setdefault(f, len([1 for d in self.build.dependents[job.number]]))
+                if entry is not None and not entry.outputs[i].get("temp_gone"):
+                    self._stands(f, entry.file(entry.outputs[i]))
+
+    def _stands(self, f: int, path: str) -> None:
+        name = self.plan.paths[f]
+        self.build.decider.places[f] = path + ("/" if name.endswith("/") else "")
+        self.build.resolver.world.where[name] = path
+
+    def missing(self, job: Job) -> bool:
+        """Whether a job must wait for a temporary input to be made again; it is queued then."""
+        build = self.build
+        waits = False
+        for f in (*job.input_ids, *job.after_ids, *job.extra_ids):
+            folder = self.plan.within.get(f, f)
+            maker = self.plan.maker[folder]
+            if maker < 0 or build.status[maker] != 3:
+                continue
+            other = build.decider.job(maker)
+            if other.rule.inplace or not self.stays_in_cache(other, self.plan.paths[folder]):
+                continue
+            place = build.decider.places.get(folder)
+            if place is not None and os.path.exists(place.rstrip("/")):
+                continue
+            key = build.decider.keys[maker]
+            entry = build.decider.entry(other, key)
+            index = self.plan.outputs[maker].index(folder)
+            if entry is not None:
+                self._stands(folder, entry.file(entry.outputs[index]))
+                continue
+            self._make_again(maker)
+            build.dependents[maker].append(job.number)
+            build.waiting[job.number] += 1
+            build.status[job.number] = 0
+            waits = True
+        return waits
+
+    def _make_again(self, maker: int) -> None:
+        build = self.build
+        if maker in build.forced and build.status[maker] != 3:
+            return
+        state = build.summary.states.get(maker)
+        if state in ("up_to_date", "cached"):
+            setattr(build.summary, state, getattr(build.summary, state) - 1)
+        build.forced.add(maker)
+        build.status[maker] = 1
+        heapq.heappush(build.ready, (-1.0, 0.0, maker))
+
+    def read_by(self, job: Job) -> None:
+        """A job that reads temporaries was committed: those that nobody needs any more are removed."""
+        for f in (*job.input_ids, *job.after_ids, *job.extra_ids):
+            if f not in self._readers:
+                continue
+            maker = self.plan.maker[f]
+            still = [
+                j
+                for j in range(len(self.plan.rule))
+                if self.build.status[j] in (0, 1, 2) and j != job.number and f in self.plan.inputs[j] + self.plan.after[j] + self.plan.extra[j]
+            ]
+            if not still and maker >= 0:
+                self._remove(f, maker)
+                del self._readers[f]
+
+    def _remove(self, f: int, maker: int) -> None:
+        place = self.build.decider.places.pop(f, None)
+        key = self.build.decider.keys.get(maker)
+        if place is None or key is None:
+            return
+        other = self.build.decider.job(maker)
+        entry = read_entry(self.build.cache.path_of(other.kind, key))
+        if entry is None or not place.startswith(entry.path + "/"):
+            return
+        index = self.plan.outputs[maker].index(f)
+        entry.outputs[index]["temp_gone"] = True
+        write_result(entry.path, entry.result)
+        remove_tree(place.rstrip("/"))
+
+    def mend(self, f: int) -> None:
+        """Restore a built input that a job has written into, from its entry. Raises BuildError where that is gone."""
+        build = self.build
+        folder = self.plan.within.get(f, f)
+        maker = self.plan.maker[folder]
+        key = build.decider.keys.get(maker)
+        name = self.plan.paths[folder]
+        if key is None:
+            return
+        other = build.decider.job(maker)
+        entry = build.decider.entry(other, key)
+        if entry is None:
+            build.cache.discard(build.cache.path_of(other.kind, key))
+            build.state.drop("results", key)
+            raise BuildError(f"{name} was changed by a job that reads it, and its entry is gone: build again to make it anew")
+        index = self.plan.outputs[maker].index(folder)
+        digest = entry.digests()[index]
+        if not self.stays_in_cache(other, name) and not build.decider.stands(name, digest, key):
+            build.workspace.put(entry.file(entry.outputs[index]), name, digest, key)

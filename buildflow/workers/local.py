@@ -1,0 +1,387 @@
+"""Tasks as processes of this machine, each in a group of its own that ends with it.
+
+One thread: the loop waits on process descriptors, on the warm processes and on a pipe that signal handlers write to.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+from buildflow.errors import BuildError
+from buildflow.workers.base import End, Task, Worker
+
+if TYPE_CHECKING:
+    from buildflow.workers.warm import WarmJob, WarmPool
+
+GRACE = 5.0
+"""Seconds between the polite and the final signal."""
+
+SAMPLE = 0.25
+"""Seconds between two looks at a running job's memory."""
+
+
+class _Running:
+    __slots__ = ("task", "pid", "started", "deadline", "fd", "timed_out", "warm", "process", "rss", "vms", "cpu", "ticks", "sampled", "killed")
+
+    def __init__(self, task: Task, pid: int | None, fd: int) -> None:
+        self.task = task
+        self.pid = pid
+        self.fd = fd
+        self.started = time.monotonic()
+        self.deadline = self.started + task.time if task.time else None
+        self.timed_out = False
+        self.warm: WarmJob | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.rss: float | None = None
+        self.vms: float | None = None
+        self.cpu: float | None = None
+        self.ticks = 0.0
+        self.sampled = self.started
+        self.killed = False
+
+
+class LocalWorker(Worker):
+    """A pool of processes; `n_procs` at once."""
+
+    def __init__(self, n_procs: int | None = None) -> None:
+        super().__init__(n_procs)
+        self.running: dict[int, _Running] = {}  # by descriptor, or minus the number for warm ones
+        self.ended: list[End] = []
+        self.programs: dict[tuple[str, str], str | None] = {}
+        self._poll: Any = select.poll()
+        self._null = os.open(os.devnull, os.O_RDWR)
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._poll.register(self._wake_read, select.POLLIN)
+        self._pool: WarmPool | None = None
+        self._pidfd = hasattr(os, "pidfd_open")
+        self._sampled = time.monotonic()
+
+    def slots(self) -> int:
+        return self.n_procs or usable_cpus()
+
+    # ---- starting ----------------------------------------------------------------------------------------------
+
+    def start(self, task: Task) -> None:
+        if task.call is not None:
+            self._start_warm(task)
+            return
+        command = task.command
+        opened: list[int] = []
+        try:
+            try:
+                streams = self._streams(task, opened)
+            except OSError as error:
+                self._never(task, 1, f"{error.filename}: {error.strerror}")
+                return
+            program = self._program(command.argv[0], command.env.get("PATH", os.defpath), command.cwd)
+            if program is None:
+                self._never(task, 127, f"{command.argv[0]}: command not found")
+                return
+            for fd in task.inherit:
+                os.set_inheritable(fd, True)
+            try:
+                process = subprocess.Popen(
+                    command.argv, executable=program, cwd=command.cwd, env=command.env, close_fds=False,
+                    stdin=streams[0], stdout=streams[1], stderr=streams[2], start_new_session=not task.terminal,
+                )  # fmt: skip
+            except OSError as error:
+                if error.errno == errno.ENOEXEC:  # a script without a first line: a shell runs it, as bash would
+                    command.argv = ["bash", program, *command.argv[1:]]
+                    self.start(task)
+                    return
+                if error.errno == errno.E2BIG:
+                    self._never(task, 126, f"{command.argv[0]}: more arguments than the system takes; use {{in.list}}")
+                    return
+                self._never(task, 126, f"{command.argv[0]}: {error.strerror}")
+                return
+            finally:
+                for fd in task.inherit:
+                    os.set_inheritable(fd, False)
+        finally:
+            for fd in opened:
+                os.close(fd)
+        fd = os.pidfd_open(process.pid) if self._pidfd else -process.pid
+        running = _Running(task, process.pid, fd)
+        running.process = process
+        self.running[fd] = running
+        if self._pidfd:
+            self._poll.register(fd, select.POLLIN)
+
+    def _streams(self, task: Task, opened: list[int]) -> list[int | None]:
+        if task.terminal:
+            return [None, 2 if task.log == "stderr" else None, None]
+        log = os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        opened.append(log)
+        streams: list[int | None] = [self._null, log, log]
+        for fd, mode, target in task.command.redirections:
+            if mode == "dup":
+                streams[fd] = streams[int(target)]
+                continue
+            flags = {"r": os.O_RDONLY, "w": os.O_WRONLY | os.O_CREAT | os.O_TRUNC, "a": os.O_WRONLY | os.O_CREAT | os.O_APPEND}
+            try:
+                new = os.open(os.path.join(task.command.cwd, target), flags[mode], 0o666)
+            except OSError as error:
+                error.filename = target
+                raise
+            opened.append(new)
+            streams[fd] = new
+        return streams
+
+    def _program(self, name: str, path: str, cwd: str) -> str | None:
+        if "/" in name:
+            full = os.path.join(cwd, name)
+            return full if os.path.exists(full) else None
+        known = self.programs.get((name, path), "")
+        if known == "":
+            known = None
+            for folder in path.split(os.pathsep):
+                place = os.path.join(folder or ".", name)
+                if os.access(place, os.X_OK) and os.path.isfile(place):
+                    known = place
+                    break
+            self.programs[(name, path)] = known
+        return known
+
+    def _never(self, task: Task, status: int, message: str) -> None:
+        """A task that could not be started: as the shell would say it, in its log."""
+        if task.terminal:
+            self.ended.append(End(task, status, error=message, runtime=_nothing()))
+        else:
+            with open(task.log, "ab") as log:
+                log.write(f"bflow: {message}\n".encode("utf-8", "surrogateescape"))
+            self.ended.append(End(task, status, runtime=_nothing()))
+        self.wake()
+
+    def _start_warm(self, task: Task) -> None:
+        from buildflow.workers.warm import WarmPool
+
+        if self._pool is None:
+            self._pool = WarmPool(self._python(task))
+            self._poll.register(self._pool.fileno(), select.POLLIN)
+        assert task.call is not None
+        try:
+            warm = self._pool.start(task.call)
+        except BuildError as error:
+            self._never(task, 1, error.message)
+            return
+        running = _Running(task, None, 0)
+        running.warm = warm
+        self.running[-(1 << 40) - warm.number] = running
+
+    @staticmethod
+    def _python(task: Task) -> str:
+        import sys
+
+        return sys.executable
+
+    # ---- waiting -----------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        try:
+            os.write(self._wake_write, b"x")
+        except BlockingIOError:
+            pass
+
+    def wait(self, timeout: float | None) -> list[End]:
+        if not self.ended:
+            self._wait(timeout)
+        ended, self.ended = self.ended, []
+        return ended
+
+    def _wait(self, timeout: float | None) -> None:
+        if not self.running:
+            if timeout is not None and timeout > 0:
+                self._poll.poll(timeout * 1000)
+                self._drain()
+            return
+        limit = timeout
+        now = time.monotonic()
+        for running in self.running.values():
+            if running.deadline is not None:
+                left = max(running.deadline - now, 0.0)
+                limit = left if limit is None else min(limit, left)
+        step = SAMPLE if self._pidfd else 0.01
+        limit = step if limit is None else min(limit, step)
+        found = self._poll.poll(max(limit, 0.0) * 1000)
+        for fd, _ in found:
+            if fd == self._wake_read:
+                self._drain()
+            elif self._pool is not None and fd == self._pool.fileno():
+                self._warm_events()
+            elif fd in self.running:
+                self._reap(fd)
+        if not self._pidfd:
+            for fd in list(self.running):
+                running = self.running[fd]
+                if running.pid is not None and running.warm is None:
+                    done = os.waitid(os.P_PID, running.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                    if done is not None:
+                        self._reap(fd)
+        self._deadlines()
+        now = time.monotonic()
+        if now - self._sampled >= SAMPLE:
+            self._sampled = now
+            for running in self.running.values():
+                if running.pid is not None and now - running.started >= SAMPLE:
+                    _sample(running, now)
+
+    def _drain(self) -> None:
+        try:
+            while os.read(self._wake_read, 4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _reap(self, fd: int) -> None:
+        running = self.running.pop(fd)
+        assert running.pid is not None and running.process is not None
+        if self._pidfd:
+            self._poll.unregister(fd)
+            os.close(fd)
+        if not running.task.terminal:
+            _kill_group(running.pid, signal.SIGKILL)  # before it is reaped: the group's number is still ours
+        try:
+            _, status, usage = os.wait4(running.pid, 0)
+            code = os.waitstatus_to_exitcode(status)
+        except ChildProcessError:
+            code, usage = 1, None
+        running.process.returncode = code
+        wall = time.monotonic() - running.started
+        self.ended.append(End(running.task, code, running.timed_out, runtime=_runtime(running, wall, usage)))
+
+    def _warm_events(self) -> None:
+        assert self._pool is not None
+        for event in self._pool.read_events():
+            label = -(1 << 40) - event.job.number
+            running = self.running.get(label)
+            if running is None:
+                continue
+            if event.kind == "start":
+                running.pid = event.job.pid
+                running.started = time.monotonic()
+                if running.task.time:
+                    running.deadline = running.started + running.task.time
+                continue
+            del self.running[label]
+            wall = time.monotonic() - running.started
+            status = 1 if event.status is None else event.status
+            self.ended.append(
+                End(running.task, status, running.timed_out, event.error, _runtime(running, wall, None))
+            )
+
+    def _deadlines(self) -> None:
+        now = time.monotonic()
+        for running in list(self.running.values()):
+            if running.deadline is not None and now >= running.deadline:
+                self._signal(running, signal.SIGKILL if running.timed_out else signal.SIGTERM)
+                running.timed_out = True
+                running.deadline = now + GRACE
+
+    def _signal(self, running: _Running, number: int) -> None:
+        if running.warm is not None and self._pool is not None:
+            self._pool.kill(running.warm, number)
+        elif running.pid is not None:
+            if running.task.terminal:
+                try:
+                    os.kill(running.pid, number)
+                except ProcessLookupError:
+                    pass
+            else:
+                _kill_group(running.pid, number)
+
+    def stop(self, *, kill: bool) -> None:
+        for running in list(self.running.values()):
+            if kill or not running.killed:
+                self._signal(running, signal.SIGKILL if kill else signal.SIGTERM)
+                running.killed = True
+
+    def close(self) -> None:
+        self.stop(kill=True)
+        for fd in [fd for fd, r in self.running.items() if r.warm is None]:
+            self._reap(fd)
+        self.running.clear()
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+        for fd in (self._null, self._wake_read, self._wake_write):
+            if fd >= 0:
+                os.close(fd)
+        self._null = self._wake_read = self._wake_write = -1
+
+
+def usable_cpus() -> int:
+    """The processors that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def _kill_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _nothing() -> dict[str, float | None]:
+    return {"wall_s": 0.0, "rss_peak_gb": None, "vms_peak_gb": None, "cpu_peak_percent": None}
+
+
+def _runtime(running: _Running, wall: float, usage: Any) -> dict[str, float | None]:
+    rss = running.rss
+    return {
+        "wall_s": round(wall, 6),
+        "rss_peak_gb": rss,
+        "vms_peak_gb": running.vms,
+        "cpu_peak_percent": running.cpu,
+    }
+
+
+def _family(pid: int) -> list[int]:
+    found = [pid]
+    for parent in found:
+        try:
+            for task in os.listdir(f"/proc/{parent}/task"):
+                with open(f"/proc/{parent}/task/{task}/children", "rb") as file:
+                    found.extend(int(child) for child in file.read().split())
+        except OSError:
+            continue
+    return found
+
+
+def _sample(running: _Running, now: float) -> None:
+    """Look at the memory and processor time of a job's processes; nothing where there is no /proc."""
+    assert running.pid is not None
+    rss = vms = ticks = 0.0
+    some = False
+    page = os.sysconf("SC_PAGE_SIZE")
+    for pid in _family(running.pid):
+        try:
+            with open(f"/proc/{pid}/statm", "rb") as file:
+                fields = file.read().split()
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                times = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue
+        some = True
+        vms += int(fields[0]) * page
+        rss += int(fields[1]) * page
+        ticks += (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+    if not some:
+        return
+    running.rss = max(running.rss or 0.0, rss / 1e9)
+    running.vms = max(running.vms or 0.0, vms / 1e9)
+    passed = now - running.sampled
+    if passed > 0 and ticks >= running.ticks:
+        running.cpu = max(running.cpu or 0.0, 100 * (ticks - running.ticks) / passed)
+    running.ticks = ticks
+    running.sampled = now

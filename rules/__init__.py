@@ -1,0 +1,1 @@
+"""The rule library: what `include <name.flow>` reads. It holds no code; see `buildflow.library`."""
