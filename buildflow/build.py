@@ -17,7 +17,7 @@ from typing import Any
 from buildflow.cache import Cache, Entry
 from buildflow.decide import Decider, Identity
 from buildflow.disk import Disk
-from buildflow.errors import BuildError, FlowError
+from buildflow.errors import FlowError
 from buildflow.events import Stream
 from buildflow.execute import Executor, InputChanged, Run
 from buildflow.failures import Failures
@@ -26,7 +26,6 @@ from buildflow.hooks_of import JobHooks
 from buildflow.job import Amounts, Job
 from buildflow.jobserver import Jobserver
 from buildflow.plan.graph import order
-from buildflow.plan.matcher import normal
 from buildflow.plan.resolve import Resolver
 from buildflow.resources import Resources
 from buildflow.state import State
@@ -135,6 +134,8 @@ class Build:
         self._flushed = time.monotonic()
         self._bypassed = 0
         self._changed_jobs: set[int] = set()
+        self._due = False  # whether what was deferred may be known now
+        self._reconnected: set[int] = set()
 
     # ---- the whole ---------------------------------------------------------------------------------------------
 
@@ -192,7 +193,7 @@ class Build:
                 self.weight[job] = own + (max([self.weight[d] for d in after]) if after else 0.0)
         self._restrict()
         for job in range(first, count):
-            if self.waiting[job] == 0 and self.status[job] == NEW:
+            if self.waiting[job] == 0 and self.status[job] == NEW and job not in self.resolver.deferred:
                 self._make_ready(job)
 
     def _connect(self, job: int) -> None:
@@ -254,6 +255,9 @@ class Build:
         while True:
             if self.interrupts and not self.stopping:
                 self._interrupt()
+            if self._due and not self.stopping:
+                self._due = False
+                self._resume()
             self._start_staged()
             self._stage_ahead()
             if self._decide_some():
@@ -324,10 +328,6 @@ class Build:
         return bool(self.ready) and len(self.to_run) < enough and not self.stopping
 
     def _decide(self, number: int, rank: tuple[float, float] = (0.0, 0.0)) -> None:
-        if number in self.resolver.deferred:
-            self.status[number] = NEW
-            self.waiting[number] = 0
-            return
         try:
             job = self.decider.job(number)
             if job.rule.phony or job.rule.inplace:
@@ -432,16 +432,19 @@ class Build:
         plan = self.plan
         for f in plan.outputs[number]:
             self.resolver.finished.add(plan.paths[f])
+        deferred = self.resolver.deferred
         for after in self.dependents[number]:
             self.waiting[after] -= 1
-            if self.waiting[after] == 0 and self.status[after] == NEW:
+            if after in self._reconnected:  # it was connected more than once: count anew
+                self.waiting[after] = sum(1 for d in plan.dependencies(after) if self.status[d] != DONE)
+            if self.waiting[after] == 0 and self.status[after] == NEW and after not in deferred:
                 self._make_ready(after)
         self.dependents[number] = []
         for twin in self.same.pop(number, ()):
             self.status[twin] = READY
             heapq.heappush(self.ready, (0.0, 0.0, twin))
-        if self.resolver.deferred or self.resolver.open_goals:
-            self._resume()
+        if deferred or self.resolver.open_goals:
+            self._due = True
 
     def _resume(self) -> bool:
         """Go on with jobs whose inputs can be known now; whether there were any."""
@@ -456,16 +459,17 @@ class Build:
         except FlowError:
             self.summary.planning_failed = True
             raise
-        if not again and len(self.plan.rule) == known and len(resolver.open_goals) == goals and waiting == resolver.deferred:
+        if (
+            not again
+            and len(self.plan.rule) == known
+            and len(resolver.open_goals) == goals
+            and waiting == resolver.deferred
+        ):
             return False
-        for job in waiting:
-            if job < known and self.status[job] == NEW:
-                for others in self.dependents:
-                    if others and job in others:
-                        others[:] = [o for o in others if o != job]
         self._integrate(known)
         for job in waiting:
             if job < known and self.status[job] == NEW:
+                self._reconnected.add(job)
                 self._connect(job)
                 if self.waiting[job] == 0 and self.status[job] == NEW and job not in resolver.deferred:
                     self._make_ready(job)
@@ -601,7 +605,14 @@ class Build:
             return
         self.summary.ran += 1
         self.summary.states[job.number] = "ran"
-        self.stream.emit("job", state="ran", rule=job.rule.name, targets=job.outputs, cache_dir=None, seconds=end.runtime.get("wall_s"))
+        self.stream.emit(
+            "job",
+            state="ran",
+            rule=job.rule.name,
+            targets=job.outputs,
+            cache_dir=None,
+            seconds=end.runtime.get("wall_s"),
+        )
         self._done(job.number, "ran")
 
     def _ended_run(self, run: Run, end: End) -> None:
@@ -705,7 +716,9 @@ class Build:
         """An input changed under a job: once more under its new key; a second time it fails."""
         plan = self.plan
         f = plan.ids.get(change.name)
-        self.decider.digests = {k: v for k, v in self.decider.digests.items() if plan.maker[k] >= 0 and k not in plan.within}
+        self.decider.digests = {
+            k: v for k, v in self.decider.digests.items() if plan.maker[k] >= 0 and k not in plan.within
+        }
         self.decider._trees.clear()
         if f is not None and plan.maker[f] >= 0:
             self.temporaries.mend(f)
@@ -774,6 +787,3 @@ class Build:
                 cache_dir=None,
             )  # fmt: skip
             stack.extend(self.dependents[job])
-
-
-__all__ = ["Build", "Options", "Summary", "normal", "BuildError"]

@@ -93,7 +93,9 @@ class Builder:
             other = self.by_name.setdefault(rule.name, rule)
             if other is not rule and other.attributes.get("name") is not named:
                 raise FlowError(
-                    f"two rules are named {rule.name}", named.span, f"the other one: {other.span}" if other.span else None
+                    f"two rules are named {rule.name}",
+                    named.span,
+                    f"the other one: {other.span}" if other.span else None,
                 )
 
     def assigned(self) -> set[str]:

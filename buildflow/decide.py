@@ -86,7 +86,9 @@ class Decider:
             where = f"{place.rstrip('/')}/{inner}" if place else path
             if not os.path.exists(self.disk.path(where)):
                 raise FlowError(
-                    f"{path} is not there: {plan.paths[folder]} was made without it", None, "see “bflow log” of that folder"
+                    f"{path} is not there: {plan.paths[folder]} was made without it",
+                    None,
+                    "see “bflow log” of that folder",
                 )
             if place:
                 self.places[f] = where
@@ -108,8 +110,8 @@ class Decider:
             rows.extend((os.fsencode(name[len(folder) :]), b"") for name in tree[1])
             rows.sort()
             state = xxh3_128(b"folder\0")
-            for name, digest in rows:
-                state.update(name + b"\0" + digest + b"\0")
+            for encoded, digest in rows:
+                state.update(encoded + b"\0" + digest + b"\0")
             found = self._trees[own] = state.digest()
         return found
 
@@ -126,6 +128,7 @@ class Decider:
 
     def size(self, job: Job) -> Any:
         """For `size(in)`: the bytes of an input by name."""
+
         def of(name: str) -> float:
             f = self.plan.ids[name]
             tree = self.plan.tree(job.number, f)
@@ -212,7 +215,9 @@ class Decider:
                 place = shutil.which(tool, path=path)
                 if place is None:
                     raise FlowError(
-                        f"tools names {tool}, and no such command is on the job's PATH", found.span, "install it, or correct the name"
+                        f"tools names {tool}, and no such command is on the job's PATH",
+                        found.span,
+                        "install it, or correct the name",
                     )
                 known = self._tools[(tool, path)] = self.disk.digest(os.path.realpath(place)).hex()
             rows.append((tool, known))
@@ -257,7 +262,13 @@ class Decider:
 
         always = self._always(job) if job.depfile is not None else None
         rows = manifest(
-            job, self.identity_of(env), digest, sorted(keyed.items()), self.tools(job, env, keyed), self.functions(job), always
+            job,
+            self.identity_of(env),
+            digest,
+            sorted(keyed.items()),
+            self.tools(job, env, keyed),
+            self.functions(job),
+            always,
         )
         first = key_of(rows)
         found = Identity(first, first, rows, {**passed, **keyed}, env)

@@ -44,7 +44,7 @@ def parse_depfile(text: str) -> list[str]:
                 i += 3
                 continue
             if after in " #\\:":
-                if after == "\\" and not text[i + 2 : i + 3] in (" ", "#"):
+                if after == "\\" and text[i + 2 : i + 3] not in (" ", "#"):
                     word.append("\\")
                     i += 1
                     continue

@@ -272,7 +272,9 @@ class Executor:
         for name in names:
             if "\n" in name:
                 raise FlowError(
-                    f"{{in.list}} names one file a line, and the name {name!r} has a newline", run.job.rule.span, "rename the file"
+                    f"{{in.list}} names one file a line, and the name {name!r} has a newline",
+                    run.job.rule.span,
+                    "rename the file",
                 )
         target = f"{run.sandbox.path}/{LIST_FILE}"
         with open(target, "w", encoding="utf-8", errors="surrogateescape") as file:
@@ -348,7 +350,12 @@ class Executor:
         run.env["BFLOW_JOB"] = path
         environment = run.identity.environment
         rows = self.decider.functions(job)
-        task.command.argv = [environment.python() if environment.name != "native" else sys.executable, _runner(), "call", path]
+        task.command.argv = [
+            environment.python() if environment.name != "native" else sys.executable,
+            _runner(),
+            "call",
+            path,
+        ]
         if environment.name == "native":
             from xxhash import xxh3_128_digest
 

@@ -132,7 +132,7 @@ def _read_tail(path: str, most: int = 1 << 20) -> str:
 
 
 def _files(path: str) -> list[str]:
-    found = []
+    found: list[str] = []
     for folder, _, names in os.walk(path):
         below = folder[len(path) + 1 :]
         found.extend(f"{below}/{name}" if below else name for name in names)

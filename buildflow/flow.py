@@ -25,7 +25,9 @@ class Flow(Builder):
     `Flow(sample=["a", "b"])` gives names values; `flow["voxel"] = …` does too. `anonymous=True` is `[defaults: anonymous]`.
     """
 
-    def __init__(self, root: str = ".", *, anonymous: bool = False, overrides: Mapping[str, Sequence[Word]] = {}, **names: Any) -> None:
+    def __init__(
+        self, root: str = ".", *, anonymous: bool = False, overrides: Mapping[str, Sequence[Word]] = {}, **names: Any
+    ) -> None:
         super().__init__(root, overrides)
         if anonymous:
             self.defaults["anonymous"] = Attribute("anonymous", None, (), None)
@@ -33,9 +35,7 @@ class Flow(Builder):
             self[name] = value
 
     @classmethod
-    def load(
-        cls, path: str = "Flowfile", *, root: str | None = None, overrides: Mapping[str, Any] = {}
-    ) -> Flow:
+    def load(cls, path: str = "Flowfile", *, root: str | None = None, overrides: Mapping[str, Any] = {}) -> Flow:
         """Read a Flowfile (or a `Flowfile.py`, which leaves a `Flow` in `flow`). The root is its folder unless given."""
         words = {name: _override(value) for name, value in overrides.items()}
         full = os.path.abspath(path)
@@ -81,8 +81,8 @@ class Flow(Builder):
             frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == full]
             from buildflow.errors import Source
 
-            span = Span(Source(shown, text.decode("utf-8", "replace")), frames[-1].lineno or 1, 1) if frames else None
-            raise FlowError(f"{type(error).__name__}: {error}", span) from None
+            where = Span(Source(shown, text.decode("utf-8", "replace")), frames[-1].lineno or 1, 1) if frames else None
+            raise FlowError(f"{type(error).__name__}: {error}", where) from None
         finally:
             os.chdir(before)
             sys.path.remove(root)

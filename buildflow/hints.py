@@ -33,10 +33,14 @@ def hints(job: Job, log: str, root: str, linked: bool, missing_output: bool = Fa
             if "/" not in part and "." not in part and part not in log:
                 continue
             if os.path.isfile(f"{root}/{part}") and ".." not in part.split("/"):
-                found.append(f"{part} exists in the project and is no input of this rule: declare it (it was not in the sandbox)")
+                found.append(
+                    f"{part} exists in the project and is no input of this rule: declare it (it was not in the sandbox)"
+                )
     for name in dict.fromkeys(_VARIABLE.findall(log)):
         if name in os.environ:
-            found.append(f"the variable {name} is set in your shell and not passed on: write [vars = {name}] above the rule")
+            found.append(
+                f"the variable {name} is set in your shell and not passed on: write [vars = {name}] above the rule"
+            )
     if linked and _LINK.search(log):
         found.append("the tool may have stumbled over a link: [stage = copy] stages real files")
     return found[:6]

@@ -38,7 +38,9 @@ class JobHooks:
             label, equals, command = word.partition("=")
             if not equals or label not in HOOKS:
                 raise FlowError(
-                    f"hooks = {word}: a hook is written as moment=command", attribute.span, f"the moments: {' '.join(HOOKS)}"
+                    f"hooks = {word}: a hook is written as moment=command",
+                    attribute.span,
+                    f"the moments: {' '.join(HOOKS)}",
                 )
             if label == name:
                 env = {**os.environ, "BFLOW_TARGET": job.target, "BFLOW_RULE": job.rule.name}

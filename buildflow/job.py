@@ -222,7 +222,9 @@ class Job:
             if name.startswith("../") and not key:
                 import os
 
-                name = os.path.normpath(os.path.join(self.resolver.builder.root, name)) + ("/" if name.endswith("/") else "")
+                name = os.path.normpath(os.path.join(self.resolver.builder.root, name)) + (
+                    "/" if name.endswith("/") else ""
+                )
             found.append(staged.get(name, name) if staged else name)
         return found
 
@@ -266,7 +268,10 @@ class Job:
     def rows(self, holes: tuple[Hole, ...]) -> list[tuple[str, ...]] | None:
         """The values that several names of one word have together, where they are of one table; else None."""
         names = [h.name for h in holes]
-        if any(n in self.labels or n in self.wildcards or n in ("in", "out") or n not in self.scope.definitions for n in names):
+        if any(
+            n in self.labels or n in self.wildcards or n in ("in", "out") or n not in self.scope.definitions
+            for n in names
+        ):
             return None
         if any(h.attr == "rows" or h.index is not None for h in holes):
             return None
@@ -328,6 +333,7 @@ class Job:
 
     def description(self, environment: Mapping[str, str]) -> dict[str, Any]:
         """The job as `buildflow.runner` reads it (recipes that are not filled)."""
+
         def files(labels: dict[str, list[str]]) -> dict[str, Any]:
             words = {w.label: w for w in self.rule.targets + self.rule.inputs + self.rule.after if w.label}
             found: dict[str, Any] = {}

@@ -16,7 +16,6 @@ FORMAT = "1"
 Row = tuple[str, str, str]
 
 
-
 def manifest(
     job: Job,
     environment: str,

@@ -66,7 +66,21 @@ class Definition:
     is not the scope of the name (the parameters of an include).
     """
 
-    __slots__ = ("names", "terms", "rows", "joint", "previous", "append", "span", "patterns", "foreign", "value", "busy", "keep", "conditional")
+    __slots__ = (
+        "names",
+        "terms",
+        "rows",
+        "joint",
+        "previous",
+        "append",
+        "span",
+        "patterns",
+        "foreign",
+        "value",
+        "busy",
+        "keep",
+        "conditional",
+    )
 
     def __init__(
         self,
@@ -496,7 +510,9 @@ class Scope:
         """Whether a call's arguments hold names that are free or take several values."""
         for word in call.arguments:
             for flat in self._argument(call, word, definition):
-                if any(isinstance(p, (Hole, Nested, CallHole)) and p.name not in self._left(call, definition) for p in flat):
+                if any(
+                    isinstance(p, (Hole, Nested, CallHole)) and p.name not in self._left(call, definition) for p in flat
+                ):
                     return True
         return False
 
@@ -539,13 +555,20 @@ class Scope:
                 found.extend(world.glob(self, parts, left, bound, span))
             if any(isinstance(p, Hole) for flat in arguments for p in flat):
                 rows = list(
-                    dict.fromkeys(tuple((b[n] if n in b else bound[n],) for n in names if n in b or n in bound) for _, b in found)
+                    dict.fromkeys(
+                        tuple((b[n] if n in b else bound[n],) for n in names if n in b or n in bound) for _, b in found
+                    )
                 )
-                missing = [n for n in left if not any(isinstance(p, Hole) and p.name == n for f in arguments for p in f)]
+                missing = [
+                    n for n in left if not any(isinstance(p, Hole) and p.name == n for f in arguments for p in f)
+                ]
                 if missing:
                     raise FlowError(f"{missing[0]} is no wildcard of the glob", span, f"write {{{missing[0]}}} in it")
             elif len(names) == 1:
-                rows = [((path,),) for path in sorted({p for p, _ in found}, key=lambda p: p.encode("utf-8", "surrogateescape"))]
+                rows = [
+                    ((path,),)
+                    for path in sorted({p for p, _ in found}, key=lambda p: p.encode("utf-8", "surrogateescape"))
+                ]
             else:
                 raise FlowError(f"the glob has no wildcards for {', '.join(names)}", span)
         elif function == "table":

@@ -53,7 +53,10 @@ class Progress:
         if state == "ran":
             if self.level >= 0:
                 seconds = event.get("seconds")
-                self._say(f"{self._count()}{name}" + (f"  {self._dim(self._time(seconds))}" if seconds and seconds >= 0.5 else ""))
+                self._say(
+                    f"{self._count()}{name}"
+                    + (f"  {self._dim(self._time(seconds))}" if seconds and seconds >= 0.5 else "")
+                )
                 self._show_log(event.get("log"))
                 if self.level > 0 and event.get("undeclared"):
                     self._say(f"  wrote and did not declare: {', '.join(event['undeclared'][:10])}")
@@ -79,7 +82,9 @@ class Progress:
                 self._say(f"  {line}")
         if event.get("log"):
             path = os.path.relpath(event["log"])
-            self._say(f"  the whole log: {path if len(path) < len(event['log']) else event['log']}   (bflow log {self._name(event)})")
+            self._say(
+                f"  the whole log: {path if len(path) < len(event['log']) else event['log']}   (bflow log {self._name(event)})"
+            )
         self.failures.append(event)
 
     def _note(self, event: dict[str, Any]) -> None:
@@ -109,7 +114,9 @@ class Progress:
         if not event["ran"] and not event["cached"]:
             if event["up_to_date"]:
                 several = "all are" if event["up_to_date"] > 1 else "it is"
-                return f"nothing to do: {several} up to date ({event['up_to_date']} jobs, {took})".replace("(1 jobs", "(1 job")
+                return f"nothing to do: {several} up to date ({event['up_to_date']} jobs, {took})".replace(
+                    "(1 jobs", "(1 job"
+                )
             return f"nothing to do ({took})"
         return f"done: {', '.join(parts)} ({took})"
 

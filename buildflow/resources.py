@@ -14,7 +14,9 @@ from buildflow.quantity import format_memory
 class Resources:
     """The account of one build. `cpus`: the limit; `mem` in bytes; `named`: limits of named resources."""
 
-    def __init__(self, cpus: int, mem: float | None = None, gpus: int | None = None, named: Mapping[str, float] = {}) -> None:
+    def __init__(
+        self, cpus: int, mem: float | None = None, gpus: int | None = None, named: Mapping[str, float] = {}
+    ) -> None:
         self.cpus = cpus
         self.mem = physical_memory() if mem is None else mem
         self.devices = devices() if gpus is None else [str(i) for i in range(gpus)]
@@ -55,7 +57,9 @@ class Resources:
         if amounts.gpus > len(self.free_devices):
             return False
         return all(
-            self.used.get(name, 0.0) + value <= self.named[name] for name, value in amounts.named.items() if name in self.named
+            self.used.get(name, 0.0) + value <= self.named[name]
+            for name, value in amounts.named.items()
+            if name in self.named
         )
 
     def take(self, amounts: Amounts) -> list[str]:

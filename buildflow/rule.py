@@ -56,7 +56,9 @@ class Attributes(dict[str, Attribute]):
 
     def flag(self, name: str) -> bool:
         found = self.get(name)
-        return found is not None and (found.text is None or found.text.strip().lower() not in ("no", "false", "0", "off"))
+        return found is not None and (
+            found.text is None or found.text.strip().lower() not in ("no", "false", "0", "off")
+        )
 
 
 def check_attribute(name: str, text: str | None, span: Span | None, known_workers: frozenset[str] = WORKERS) -> None:
@@ -74,7 +76,8 @@ def check_attribute(name: str, text: str | None, span: Span | None, known_worker
         raise FlowError(
             f"there is no attribute “{name}”",
             span,
-            did_you_mean(name, FLAGS | TEXTS | known_workers) or f"there are: {' '.join(sorted(FLAGS | TEXTS))} resource.NAME",
+            did_you_mean(name, FLAGS | TEXTS | known_workers)
+            or f"there are: {' '.join(sorted(FLAGS | TEXTS))} resource.NAME",
         )
     if text is None and name not in FLAGS:
         raise FlowError(f"the attribute “{name}” needs a value", span, f"write {name} = …")
@@ -202,11 +205,15 @@ class Rule:
                 other = "a wildcard" if label in wildcards | starred else "an assigned name"
                 if label in inputs and label in outputs:
                     other = "the name of an output"
-                raise FlowError(f"“{label}” has two meanings in this rule: a named file and {other}", span, "rename one of them")
+                raise FlowError(
+                    f"“{label}” has two meanings in this rule: a named file and {other}", span, "rename one of them"
+                )
         for word, some in zip(self.targets, names, strict=True):
             for part in word.parts:
                 if type(part) is not str and not isinstance(part, Hole):
-                    raise FlowError(f"a glob ({part}) in a target", word.span, "a target names one file; use a {wildcard}")
+                    raise FlowError(
+                        f"a glob ({part}) in a target", word.span, "a target names one file; use a {wildcard}"
+                    )
                 if isinstance(part, Hole):
                     self._check_target_hole(part, word)
             missing = [name for name in wildcards if name not in some]
@@ -253,7 +260,9 @@ class Rule:
         if hole.raw:
             raise FlowError(f"{hole} in a target", word.span, f"write {{{hole.name}}}")
         if hole.name in RESERVED and hole.name not in self.scope.definitions:
-            raise FlowError(f"{{{hole.name}}} in a target", word.span, "it is a name of recipes; choose another wildcard")
+            raise FlowError(
+                f"{{{hole.name}}} in a target", word.span, "it is a name of recipes; choose another wildcard"
+            )
 
     def _check_holes(self, wildcards: set[str], labels: set[str]) -> None:
         from buildflow.lang.refuse import hole_hint
@@ -283,7 +292,9 @@ class Rule:
             if hole.name in RESOURCE_HOLES and hole.index is not None:
                 raise FlowError(f"{hole}: {hole.name} is one value", span, f"write {{{hole.name}}}")
             if hole.name == "depfile" and "depfile" not in self.attributes:
-                raise FlowError("{depfile}, but the rule has no depfile", span, "add [depfile = build/{name}.d] above the rule")
+                raise FlowError(
+                    "{depfile}, but the rule has no depfile", span, "add [depfile = build/{name}.d] above the rule"
+                )
             if hole.name == "log" and "log" not in self.attributes:
                 raise FlowError("{log}, but the rule has no log", span, "add [log = logs/{name}.txt] above the rule")
 
@@ -333,9 +344,7 @@ def word_list(value: Any, span: Span | None) -> list[Word]:
     if value is None:
         return []
     if isinstance(value, dict):
-        return [
-            Word(word.parts, span, str(label)) for label, inner in value.items() for word in word_list(inner, span)
-        ]
+        return [Word(word.parts, span, str(label)) for label, inner in value.items() for word in word_list(inner, span)]
     if isinstance(value, (list, tuple, set, frozenset)):
         items = sorted(map(str, value)) if isinstance(value, (set, frozenset)) else value
         return [word for inner in items for word in word_list(inner, span)]

@@ -39,7 +39,9 @@ def settings(root: str, profile: str | None, environ: Mapping[str, str] = os.env
             found.setdefault("_profiles", []).extend(profiles)
     if profile and not seen_profile:
         known = found.get("_profiles", [])
-        raise FlowError(f"there is no profile {profile}", None, did_you_mean(profile, known) or "write [profile.NAME] in bflow.toml")
+        raise FlowError(
+            f"there is no profile {profile}", None, did_you_mean(profile, known) or "write [profile.NAME] in bflow.toml"
+        )
     found.pop("_profiles", None)
     for name, value in environ.items():
         if name.startswith("BFLOW_") and name[6:].lower() in KNOWN and name != "BFLOW_PROFILE":
@@ -75,7 +77,8 @@ def _read(path: str) -> dict[str, Any]:
         import tomli as tomllib
     try:
         with open(path, "rb") as file:
-            return tomllib.load(file)
+            data: dict[str, Any] = tomllib.load(file)
+            return data
     except tomllib.TOMLDecodeError as error:
         raise FlowError(f"{path}: {error}") from None
     except OSError as error:
@@ -87,8 +90,17 @@ def _merge(into: dict[str, Any], data: Mapping[str, Any], path: str) -> None:
         name = key.replace("-", "_")
         kind = KNOWN.get(name)
         if kind is None:
-            raise FlowError(f"{path}: there is no setting “{key}”", None, did_you_mean(name, KNOWN) or f"there are: {' '.join(KNOWN)}")
-        if kind is str and not isinstance(value, str) or kind is int and (not isinstance(value, int) or isinstance(value, bool)):
+            raise FlowError(
+                f"{path}: there is no setting “{key}”",
+                None,
+                did_you_mean(name, KNOWN) or f"there are: {' '.join(KNOWN)}",
+            )
+        if (
+            kind is str
+            and not isinstance(value, str)
+            or kind is int
+            and (not isinstance(value, int) or isinstance(value, bool))
+        ):
             raise FlowError(f"{path}: {key} = {value!r} should be {'text' if kind is str else 'a whole number'}")
         if kind is list and isinstance(value, str):
             value = [value]

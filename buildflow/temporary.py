@@ -33,9 +33,11 @@ class Temporaries:
         if self._asked is None:
             plan = self.plan
             self._asked = {plan.paths[f] for text, files, _ in plan.goals for f in files if plan.paths[f] == text}
-        return name in self._asked or any(
-            name in paths for paths in self.build.resolver.deferred.values()
-        ) or any(name in paths for _, _, paths in self.build.resolver.open_goals)
+        return (
+            name in self._asked
+            or any(name in paths for paths in self.build.resolver.deferred.values())
+            or any(name in paths for _, _, paths in self.build.resolver.open_goals)
+        )
 
     def stays_in_cache(self, job: Job, name: str) -> bool:
         attribute = job.rule.attributes.get("temp")
@@ -124,7 +126,9 @@ class Temporaries:
             still = [
                 j
                 for j in range(len(self.plan.rule))
-                if self.build.status[j] in (0, 1, 2) and j != job.number and f in self.plan.inputs[j] + self.plan.after[j] + self.plan.extra[j]
+                if self.build.status[j] in (0, 1, 2)
+                and j != job.number
+                and f in self.plan.inputs[j] + self.plan.after[j] + self.plan.extra[j]
             ]
             if not still and maker >= 0:
                 self._remove(f, maker)
@@ -158,7 +162,9 @@ class Temporaries:
         if entry is None:
             build.cache.discard(build.cache.path_of(other.kind, key))
             build.state.drop("results", key)
-            raise BuildError(f"{name} was changed by a job that reads it, and its entry is gone: build again to make it anew")
+            raise BuildError(
+                f"{name} was changed by a job that reads it, and its entry is gone: build again to make it anew"
+            )
         index = self.plan.outputs[maker].index(folder)
         digest = entry.digests()[index]
         if not self.stays_in_cache(other, name) and not build.decider.stands(name, digest, key):

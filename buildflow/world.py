@@ -31,7 +31,7 @@ class DiskWorld:
     def table(self, path: str, columns: Sequence[str], left: Sequence[str], span: Span | None) -> list[Row]:
         from buildflow.readers import read_table
 
-        return list(read_table(self.locate(path, span), path, columns, left, span))  # type: ignore[arg-type]
+        return read_table(self.locate(path, span), path, columns, left, span)
 
     def lines(self, path: str, span: Span | None) -> list[str]:
         from buildflow.readers import read_lines
@@ -41,7 +41,7 @@ class DiskWorld:
     def config(self, path: str, key: str, left: Sequence[str], span: Span | None) -> list[Row]:
         from buildflow.readers import read_config
 
-        return list(read_config(self.locate(path, span), path, key, left, span))
+        return read_config(self.locate(path, span), path, key, left, span)
 
     def variable(self, name: str) -> str | None:
         return self.reads.variable(name)

@@ -17,13 +17,21 @@ from buildflow.near import did_you_mean
 
 @click.command("build", context_settings={"ignore_unknown_options": False})
 @click.argument("words", nargs=-1, metavar="[TARGET]... [NAME=VALUE]...")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Jobs at once (default: the usable processors).")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Jobs at once (default: the usable processors)."
+)
 @click.option("-k", "--keep-going", is_flag=True, help="After a failure build all that does not need the failed job.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would run, and run nothing.")
 @click.option("-B", "--always-make", is_flag=True, help="Run every job that is asked for again.")
 @click.option("-q", "--quiet", is_flag=True, help="Print failures only.")
 @click.option("-v", "--verbose", is_flag=True, help="Print cached jobs and undeclared files too.")
-@click.option("-R", "--rerun", multiple=True, metavar="NAME", help="Run the jobs of a rule (its name or a target as written) again.")
+@click.option(
+    "-R",
+    "--rerun",
+    multiple=True,
+    metavar="NAME",
+    help="Run the jobs of a rule (its name or a target as written) again.",
+)
 @click.option("--until", multiple=True, metavar="NAME", help="Build up to the jobs of a rule, and nothing after them.")
 @click.option("--check", is_flag=True, help="Run nothing; exit 1 where something would run.")
 @click.option("--shuffle", metavar="SEED", help="Start ready jobs in a random order.")
@@ -37,7 +45,7 @@ from buildflow.near import did_you_mean
 @click.option("--profile", metavar="NAME", help="A group of settings of bflow.toml.")
 @click.option("--json", "as_json", is_flag=True, help="Print one event a line to stdout.")
 @click.pass_obj
-def command(obj: dict[str, Any], **given: Any) -> int:
+def command(obj: dict[str, Any], /, **given: Any) -> int:
     """Build TARGETs (default: the rule marked [default], else the first).
 
     \b
@@ -70,16 +78,21 @@ def run(flowfile: str | None, *, words: tuple[str, ...], **given: Any) -> int:
         progress.live = False
         progress.level = min(progress.level, -1)
     stream.readers.append(progress)
-    session = Session(
-        builder, cache_root=chosen["cache_root"], readonly=chosen["readonly_cache"], write=not dry
-    )
+    session = Session(builder, cache_root=chosen["cache_root"], readonly=chosen["readonly_cache"], write=not dry)
     summary = Summary()
     session.open(stream)
     try:
         resolver = session.resolve(project.targets)
         worker = worker_named(chosen["worker"] or "cf", chosen["jobs"])
         build = Build(
-            resolver, session.disk, session.state, session.cache, worker, options_of(given, chosen, dry), stream, session.folder
+            resolver,
+            session.disk,
+            session.state,
+            session.cache,
+            worker,
+            options_of(given, chosen, dry),
+            stream,
+            session.folder,
         )
         if os.environ.get("MAKEFLAGS") and not dry:
             build.jobserver = Jobserver.from_environment(os.environ)
@@ -132,7 +145,9 @@ def merged(root: str, given: dict[str, Any]) -> dict[str, Any]:
         worker = found["worker"] or "cf"
         word = given["options"][0].partition("=")[0]
         if any(o.partition("=")[0] != "n_procs" for o in given["options"]):
-            raise FlowError(f"the worker {worker} has no option “{word}”", None, did_you_mean(word, ["n_procs"]) or "it has n_procs")
+            raise FlowError(
+                f"the worker {worker} has no option “{word}”", None, did_you_mean(word, ["n_procs"]) or "it has n_procs"
+            )
         found["jobs"] = int(given["options"][-1].partition("=")[2])
     return found
 
@@ -158,7 +173,13 @@ def options_of(given: dict[str, Any], chosen: dict[str, Any], dry: bool) -> Any:
     if shuffle is not None:
         import random
 
-        seed = int(shuffle) if str(shuffle).isdigit() else random.randrange(1 << 30) if shuffle in ("", "random") else hash(shuffle) & 0xFFFF
+        seed = (
+            int(shuffle)
+            if str(shuffle).isdigit()
+            else random.randrange(1 << 30)
+            if shuffle in ("", "random")
+            else hash(shuffle) & 0xFFFF
+        )
     return Options(
         keep_going=chosen["keep_going"], dry_run=dry, force=given["always_make"], rerun=frozenset(given["rerun"]),
         until=frozenset(given["until"]), shuffle=seed, env=chosen["env"], default_env=chosen["default_env"],

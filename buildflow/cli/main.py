@@ -43,7 +43,9 @@ class Lazy(click.Group):
             from buildflow.near import did_you_mean
 
             hint = did_you_mean(args[0], COMMANDS) if args else None
-            error.message = f"there is no command “{args[0]}”" + (f": {hint}" if hint else f"; to build it: bflow build {args[0]}")
+            error.message = f"there is no command “{args[0]}”" + (
+                f": {hint}" if hint else f"; to build it: bflow build {args[0]}"
+            )
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -83,7 +85,11 @@ def run(arguments: Sequence[str]) -> int:
         click.echo(error.ctx.get_help() if error.ctx else error.format_message())
         return 0
     except click.ClickException as error:
-        usage = f" ({error.ctx.command_path} --help shows the options)" if isinstance(error, click.UsageError) and error.ctx else ""
+        usage = (
+            f" ({error.ctx.command_path} --help shows the options)"
+            if isinstance(error, click.UsageError) and error.ctx
+            else ""
+        )
         _print(f"bflow: {error.format_message()}{usage}")
         return 2
     except click.Abort:
@@ -97,7 +103,9 @@ def run(arguments: Sequence[str]) -> int:
         import errno
 
         if error.errno == errno.ENOSPC:
-            _print(f"bflow: the disk is full ({error.filename or 'while writing'}); make room and build again, nothing is lost")
+            _print(
+                f"bflow: the disk is full ({error.filename or 'while writing'}); make room and build again, nothing is lost"
+            )
             return 1
         where = f" ({error.filename})" if error.filename else ""
         _print(f"bflow: {error.strerror or error}{where}")

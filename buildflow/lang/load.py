@@ -6,17 +6,18 @@ The only module that knows both the syntax's statements and the builder.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from buildflow.builder import Builder
 from buildflow.errors import FlowError, Span
 from buildflow.lang.lines import read_source
 from buildflow.lang.parser import parse
-from buildflow.lang.statements import Assign, Attribute as AttributeText, Defaults, Include, Pattern, RuleStatement
+from buildflow.lang.statements import Assign, Defaults, Include, Pattern, RuleStatement
+from buildflow.lang.statements import Attribute as AttributeText
 from buildflow.lang.words import split_plain, split_words
 from buildflow.library import library_files, library_folder
-from buildflow.near import did_you_mean
 from buildflow.names import NOTHING, Scope
+from buildflow.near import did_you_mean
 from buildflow.rule import Attribute, Recipe, check_attribute
 from buildflow.template import Word
 
@@ -27,7 +28,7 @@ def load(builder: Builder, path: str) -> None:
     _Loader(builder, builder.scope).read(path, (), included=False)
 
 
-def include(builder: Builder, path: str, parameters: dict[str, Sequence[Word]], span: Span | None = None) -> None:
+def include(builder: Builder, path: str, parameters: Mapping[str, Sequence[Word]], span: Span | None = None) -> None:
     """`flow.include` of Python: a library in `<…>`, else a local file."""
     loader = _Loader(builder, builder.scope)
     if path.startswith("<") and path.endswith(">"):

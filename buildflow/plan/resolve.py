@@ -15,7 +15,7 @@ from typing import Any
 from buildflow.builder import Builder
 from buildflow.disk import Disk
 from buildflow.errors import FlowError, Span
-from buildflow.names import Circular, Flat, GlobText, Scope
+from buildflow.names import Circular, Flat, GlobText, Relation, Scope
 from buildflow.near import did_you_mean
 from buildflow.plan.matcher import Bound, RuleIndex, Target, normal
 from buildflow.plan.plan import Plan
@@ -256,11 +256,11 @@ class Resolver:
         if path.endswith("/") and self._finite_below(path):
             return Choice("folder")
         if candidates:  # nothing can make it: say so by the first that would
-            own = [c for c in candidates if not c[0].rule.library] or candidates
-            if len({c[0].rule.number for c in own}) == 1:
-                rule = own[0][0].rule
-                return Choice("phony" if rule.phony else "rule", rule, own[0][1][0], adds)
-            raise self._none_can(path, own)
+            likely = [c for c in candidates if not c[0].rule.library] or candidates
+            if len({c[0].rule.number for c in likely}) == 1:
+                rule = likely[0][0].rule
+                return Choice("phony" if rule.phony else "rule", rule, likely[0][1][0], adds)
+            raise self._none_can(path, likely)
         return Choice("none")
 
     def _among(
@@ -351,7 +351,11 @@ class Resolver:
         if self.index.folders:
             end = path.find("/")
             while 0 <= end < len(path) - 1:
-                if path[: end + 1] not in paths and self.can_make(path[: end + 1], rules, paths) and not self.is_source(path[: end + 1]):
+                if (
+                    path[: end + 1] not in paths
+                    and self.can_make(path[: end + 1], rules, paths)
+                    and not self.is_source(path[: end + 1])
+                ):
                     return True
                 end = path.find("/", end + 1)
         return path.endswith("/") and bool(self._finite_below(path))
@@ -414,7 +418,9 @@ class Resolver:
         except FlowError:
             raise
         except Exception as error:
-            raise FlowError(f"the inputs function of {rule.name} failed: {type(error).__name__}: {error}", rule.span) from error
+            raise FlowError(
+                f"the inputs function of {rule.name} failed: {type(error).__name__}: {error}", rule.span
+            ) from error
         for word in word_list(given, rule.span):
             for text in dict.fromkeys(rule.scope.expand_word(word, bound)):
                 if text:
@@ -450,9 +456,7 @@ class Resolver:
             if isinstance(p, Hole) and p.star
         }
         starred |= {p.name for word in rule.targets for p in word.parts if isinstance(p, Hole) and p.star}
-        return tuple(
-            dict.fromkeys(n for t in self.index.of_rule[rule.number] for n in t.names if n not in starred)
-        )
+        return tuple(dict.fromkeys(n for t in self.index.of_rule[rule.number] for n in t.names if n not in starred))
 
     def project_path(self, text: str, span: Span | None) -> str:
         """An input's name as the plan has it."""
@@ -523,7 +527,9 @@ class Resolver:
         parent = bare.rpartition("/")[0]
         if path.endswith("/") and self._parents.get(bare, job) != job:
             other = self.builder.rules[self.plan.rule[self._parents[bare]]]
-            raise FlowError(f"the target {path} holds a target of {other.name}", rule.span, f"the other one: {other.span}")
+            raise FlowError(
+                f"the target {path} holds a target of {other.name}", rule.span, f"the other one: {other.span}"
+            )
         if not path.endswith("/") and bare in self._parents:
             other = self.builder.rules[self.plan.rule[self._parents[bare]]]
             raise FlowError(
@@ -558,7 +564,9 @@ class Resolver:
         if path.endswith("/"):
             st = self.disk.stat(bare)
             if st is not None and not stat.S_ISDIR(st.st_mode) and not self.disk.ours(bare):
-                raise FlowError(f"the target {path} is a folder, and a file stands there", rule.span, "move the file away")
+                raise FlowError(
+                    f"the target {path} is a folder, and a file stands there", rule.span, "move the file away"
+                )
 
     def _check_parent(self, parent: str, path: str, rule: Rule) -> None:
         st = self.disk.stat(parent)
@@ -568,7 +576,9 @@ class Resolver:
 
         if not stat.S_ISDIR(st.st_mode) and not self.disk.ours(parent):
             raise FlowError(
-                f"{path} needs a folder where the file {parent} stands", rule.span, f"move {parent} away, or rename the target"
+                f"{path} needs a folder where the file {parent} stands",
+                rule.span,
+                f"move {parent} away, or rename the target",
             )
 
     def _fill_inputs(self, job: int, choice: Choice) -> None:
@@ -607,7 +617,7 @@ class Resolver:
                         word.span or owner.span,
                         "a glob in an input must match a file; for a list that may be empty use “files = glob(…)”",
                     )
-                files = [plan.file(name) for name in names]
+                files: Sequence[int] = [plan.file(name) for name in names]
             else:
                 path = self.project_path(text, word.span or owner.span)
                 if path in own:
@@ -903,17 +913,27 @@ class Resolver:
                     if value is None:
                         pattern = rule.scope.patterns.get(name)
                         if pattern is not None and not pattern.fullmatch(bound[name]):
-                            lines.append(f"{rule.name} would make it, but {name} = {bound[name]} does not match {pattern.pattern}")
+                            lines.append(
+                                f"{rule.name} would make it, but {name} = {bound[name]} does not match {pattern.pattern}"
+                            )
                         continue
-                    relation = rule.scope.value(name)
-                    values = sorted(relation.values(name)) if hasattr(relation, "values") else []
+                    try:
+                        relation = rule.scope.value(name)
+                    except (Pending, FlowError):
+                        continue
+                    values = sorted(relation.values(name)) if isinstance(relation, Relation) else []
                     if bound[name] not in values:
                         shown = " ".join(values[:8]) + (" …" if len(values) > 8 else "")
-                        lines.append(f"{rule.name} would make it, but {bound[name]} is no value of {name} ({shown or 'it has none'})")
+                        lines.append(
+                            f"{rule.name} would make it, but {bound[name]} is no value of {name} ({shown or 'it has none'})"
+                        )
         if not lines:
             names = list(self.index.exact)
             for rule in rules[:2000]:
-                finite = self._finite_of(rule)
+                try:
+                    finite = self._finite_of(rule)
+                except (Pending, FlowError):
+                    continue
                 if finite:
                     names.extend(finite[:2000])
             folder = os.path.dirname(self.disk.path(path))

@@ -20,8 +20,8 @@ from buildflow.template import Glob, Hole, Part
 from buildflow.world import DiskWorld, acceptance
 
 if TYPE_CHECKING:
-    from buildflow.recipe.functions import CallInfo
     from buildflow.plan.resolve import Resolver
+    from buildflow.recipe.functions import CallInfo
     from buildflow.rule import Rule
 
 
@@ -52,8 +52,9 @@ class PlanWorld(DiskWorld):
         if not path.startswith(("/", "../")):
             choice = self.resolver.choose(path, ())
             if choice.kind in ("rule", "member"):
-                if path not in self.resolver.finished:
-                    raise Pending([path])
+                made = choice.folder if choice.kind == "member" else path
+                if made not in self.resolver.finished:
+                    raise Pending([made])
                 return self.where.get(path) or self.reads.path(path)
         return super().locate(path, span)
 
@@ -108,9 +109,7 @@ class PlanWorld(DiskWorld):
                     pending.append(folder)
         if pending:
             raise Pending(pending)
-        found = glob_files(
-            self.reads.root, parts, accept, slashes=slashes, skip=_skip, listed=self.listed, span=span
-        )
+        found = glob_files(self.reads.root, parts, accept, slashes=slashes, skip=_skip, listed=self.listed, span=span)
         for path, binding in found:
             if inside and not self._made_below(path, folders) and disk.ours(path):
                 continue
@@ -328,5 +327,3 @@ def _folders(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
             if not last and any(p != "/" for p in done):
                 found.append(tuple(done))
     return found
-
-

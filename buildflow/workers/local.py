@@ -27,7 +27,22 @@ SAMPLE = 0.25
 
 
 class _Running:
-    __slots__ = ("task", "pid", "started", "deadline", "fd", "timed_out", "warm", "process", "rss", "vms", "cpu", "ticks", "sampled", "killed")
+    __slots__ = (
+        "task",
+        "pid",
+        "started",
+        "deadline",
+        "fd",
+        "timed_out",
+        "warm",
+        "process",
+        "rss",
+        "vms",
+        "cpu",
+        "ticks",
+        "sampled",
+        "killed",
+    )
 
     def __init__(self, task: Task, pid: int | None, fd: int) -> None:
         self.task = task
@@ -125,7 +140,11 @@ class LocalWorker(Worker):
             if mode == "dup":
                 streams[fd] = streams[int(target)]
                 continue
-            flags = {"r": os.O_RDONLY, "w": os.O_WRONLY | os.O_CREAT | os.O_TRUNC, "a": os.O_WRONLY | os.O_CREAT | os.O_APPEND}
+            flags = {
+                "r": os.O_RDONLY,
+                "w": os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
+                "a": os.O_WRONLY | os.O_CREAT | os.O_APPEND,
+            }
             try:
                 new = os.open(os.path.join(task.command.cwd, target), flags[mode], 0o666)
             except OSError as error:
@@ -273,9 +292,7 @@ class LocalWorker(Worker):
             del self.running[label]
             wall = time.monotonic() - running.started
             status = 1 if event.status is None else event.status
-            self.ended.append(
-                End(running.task, status, running.timed_out, event.error, _runtime(running, wall, None))
-            )
+            self.ended.append(End(running.task, status, running.timed_out, event.error, _runtime(running, wall, None)))
 
     def _deadlines(self) -> None:
         now = time.monotonic()

@@ -18,7 +18,9 @@ def worker(which: str | type[Worker] | Worker, n_procs: int | None = None) -> Wo
     if isinstance(which, type):
         return which(n_procs)
     if which not in KNOWN:
-        raise FlowError(f"there is no worker “{which}”", None, did_you_mean(which, KNOWN) or f"there are {' and '.join(KNOWN)}")
+        raise FlowError(
+            f"there is no worker “{which}”", None, did_you_mean(which, KNOWN) or f"there are {' and '.join(KNOWN)}"
+        )
     from importlib import import_module
 
     found: Any = import_module(f"buildflow.workers.{which}").Worker
