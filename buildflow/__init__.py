@@ -5,8 +5,7 @@ The names below are the public Python interface; each is imported when it is fir
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # `typing` itself takes longer to import than a build with nothing to do
 if TYPE_CHECKING:
     from buildflow.errors import BuildError as BuildError
     from buildflow.errors import FlowError as FlowError
@@ -34,10 +33,11 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'buildflow' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"buildflow.{home}"), name)
+    found: object = getattr(import_module(f"buildflow.{home}"), name)
+    return found

@@ -171,6 +171,8 @@ class Decider:
         found = self._identities.get(label)
         if found is None:
             found = self._identities[label] = env.identity()
+            for name in env.read():
+                self.resolver.reads.folder(name) if os.path.isdir(name) else self.resolver.reads.file(name)
         return found
 
     def variables(self, job: Job) -> tuple[dict[str, str], dict[str, str]]:
@@ -210,18 +212,29 @@ class Decider:
         for tool in job.words(found):
             known = self._tools.get((tool, path))
             if known is None:
-                import shutil
-
-                place = shutil.which(tool, path=path)
+                place = self._executable(tool, path)
                 if place is None:
                     raise FlowError(
                         f"tools names {tool}, and no such command is on the job's PATH",
                         found.span,
                         "install it, or correct the name",
                     )
-                known = self._tools[(tool, path)] = self.disk.digest(os.path.realpath(place)).hex()
+                known = self._tools[(tool, path)] = self.external(os.path.realpath(place)).hex()
             rows.append((tool, known))
         return rows
+
+    def _executable(self, tool: str, path: str) -> str | None:
+        """Where a command is found; that it is not in the folders before is remembered as read."""
+        reads = self.resolver.reads
+        if "/" in tool:
+            return self.disk.path(tool) if os.path.exists(self.disk.path(tool)) else None
+        reads.variable("PATH")
+        for folder in path.split(os.pathsep):
+            place = os.path.join(folder or ".", tool)
+            if os.access(place, os.X_OK) and os.path.isfile(place):
+                return place
+            reads.missing(place)
+        return None
 
     def functions(self, job: Job) -> list[tuple[str, str]]:
         """The rows of a function that is called."""
@@ -329,6 +342,11 @@ class Decider:
         if found is None:
             found = self._externals[name] = self.disk.digest(name)
         return found
+
+    @property
+    def outside(self) -> dict[str, bytes]:
+        """Files outside the project that decided keys: those that depfiles name, and tools."""
+        return self._externals
 
     def manifests_path(self, first: bytes, root: str) -> str:
         text = first.hex()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 
 class Reads:
@@ -15,8 +16,8 @@ class Reads:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.files: dict[str, None] = {}
-        self.folders: dict[str, None] = {}
+        self.files: dict[str, tuple[int, ...] | None] = {}  # the signature before it was read
+        self.folders: dict[str, int] = {}  # the moment before it was listed (ns)
         self.absent: dict[str, None] = {}
         self.variables: dict[str, str | None] = {}
         self.commands: dict[str, str] = {}
@@ -26,10 +27,17 @@ class Reads:
         return name if name.startswith("/") else os.path.join(self.root, name) if name else self.root
 
     def file(self, name: str) -> None:
-        self.files.setdefault(name)
+        """Call this before a file is read."""
+        if name not in self.files:
+            try:
+                st = os.stat(self.path(name))
+                self.files[name] = (st.st_ctime_ns, st.st_mtime_ns, st.st_ino, st.st_size, st.st_mode)
+            except OSError:
+                self.files[name] = None
 
     def folder(self, name: str) -> None:
-        self.folders.setdefault(name)
+        """Call this before a folder is listed."""
+        self.folders.setdefault(name, time.time_ns())
 
     def missing(self, name: str) -> None:
         self.absent.setdefault(name)

@@ -19,13 +19,18 @@ KNOWN: dict[str, type] = {
 }  # fmt: skip
 
 
+def setting_files(root: str, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The files that settings are read from, the weakest first (absolute)."""
+    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", ""), ".config")
+    return [os.path.join(home, "bflow", "config.toml"), os.path.join(root, "bflow.toml")]
+
+
 def settings(root: str, profile: str | None, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """All settings below the command line. Raises FlowError for a broken file, an unknown name or a wrong type."""
     found: dict[str, Any] = {}
-    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", ""), ".config")
     profile = profile or environ.get("BFLOW_PROFILE")
     seen_profile = False
-    for path in (os.path.join(home, "bflow", "config.toml"), os.path.join(root, "bflow.toml")):
+    for path in setting_files(root, environ):
         data = _read(path)
         profiles = data.pop("profile", {})
         if isinstance(profiles, str):

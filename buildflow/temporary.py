@@ -78,6 +78,18 @@ class Temporaries:
         self.build.decider.places[f] = path + ("/" if name.endswith("/") else "")
         self.build.resolver.world.where[name] = path
 
+    def unplaced(self) -> set[int]:
+        """The numbers of the outputs that stay in the cache."""
+        rules = self.build.resolver.builder.rules
+        found: set[int] = set()
+        for number in range(len(self.plan.rule)):
+            if "temp" in rules[self.plan.rule[number]].attributes:
+                job = self.build.decider.job(number)
+                found.update(
+                    f for f in self.plan.outputs[number] if self.stays_in_cache(job, self.plan.paths[f])
+                )
+        return found
+
     def missing(self, job: Job) -> bool:
         """Whether a job must wait for a temporary input to be made again; it is queued then."""
         build = self.build

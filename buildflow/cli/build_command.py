@@ -13,6 +13,7 @@ import click
 from buildflow.cli.project import load
 from buildflow.errors import FlowError
 from buildflow.near import did_you_mean
+from buildflow.reads import Reads
 
 
 @click.command("build", context_settings={"ignore_unknown_options": False})
@@ -69,7 +70,7 @@ def run(flowfile: str | None, *, words: tuple[str, ...], **given: Any) -> int:
 
     project = load(flowfile, words)
     builder = project.builder
-    chosen = merged(builder.root, given)
+    chosen = merged(builder.root, given, builder.reads)
     dry = given["dry_run"] or given["check"]
     stream = Stream()
     progress = Progress(-1 if chosen["quiet"] else 1 if chosen["verbose"] else 0)
@@ -103,6 +104,12 @@ def run(flowfile: str | None, *, words: tuple[str, ...], **given: Any) -> int:
         with _signals(build):
             summary = build.run()
         told = sources_asked(build)
+        if summary.ok and not dry and flowfile is None and plain(given):
+            from buildflow.plan.record import record
+            from buildflow.plan.snapshot import request_of
+
+            request = request_of(list(words), os.getcwd()[len(builder.root) :])
+            record(build.decider, session.folder, request, build.temporaries.unplaced())
     finally:
         session.close()
     stream.emit(
@@ -117,6 +124,14 @@ def run(flowfile: str | None, *, words: tuple[str, ...], **given: Any) -> int:
     return summary.status
 
 
+PLAIN = ("always_make", "rerun", "until", "env", "default_env", "cache_root", "readonly_cache", "profile", "worker")
+
+
+def plain(given: dict[str, Any]) -> bool:
+    """Whether nothing was asked that a snapshot does not know of."""
+    return not any(given[name] for name in PLAIN)
+
+
 def sources_asked(build: Any) -> list[str]:
     """For each source that was asked for by name: that it is one."""
     plan = build.plan
@@ -127,11 +142,13 @@ def sources_asked(build: Any) -> list[str]:
     return found
 
 
-def merged(root: str, given: dict[str, Any]) -> dict[str, Any]:
+def merged(root: str, given: dict[str, Any], reads: Reads) -> dict[str, Any]:
     """The settings with the command line over them."""
-    from buildflow.settings import settings
+    from buildflow.settings import setting_files, settings
 
     found = settings(root, given.get("profile"))
+    for path in setting_files(root):
+        reads.file(path) if os.path.exists(path) else reads.missing(path)
     for name in ("jobs", "worker", "env", "default_env", "cache_root"):
         if given.get(name) is not None:
             found[name] = given[name]

@@ -32,6 +32,10 @@ class Environment:
         """What stands in the key: the same wherever the same programs would run."""
         raise NotImplementedError
 
+    def read(self) -> list[str]:
+        """The files and folders (absolute) that the identity was read from: a change of one makes it be asked anew."""
+        return []
+
     def check(self) -> None:
         """Raises FlowError where the environment cannot be had on this machine."""
 

@@ -48,6 +48,14 @@ class Environment(Base):
                 state.update(f"{name}\0{st.st_size}\0{st.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
         return f"prefix {state.hexdigest()}"
 
+    def read(self) -> list[str]:
+        found = glob.glob(f"{glob.escape(self.folder)}/conda-meta/*.json")
+        found += glob.glob(f"{glob.escape(self.folder)}/lib/python*/site-packages/*.dist-info/RECORD")
+        folders = [f"{self.folder}/conda-meta", *glob.glob(f"{glob.escape(self.folder)}/lib/python*/site-packages")]
+        if not found:
+            found = [f"{self.folder}/bin/{name}" for name in os.listdir(f"{self.folder}/bin")]
+        return [*found, f"{self.folder}/bin", *(f for f in folders if os.path.isdir(f))]
+
     def variables(self, base: Mapping[str, str]) -> dict[str, str]:
         env = dict(base)
         env["PATH"] = f"{self.folder}/bin:{env.get('PATH', os.defpath)}"
