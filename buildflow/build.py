@@ -19,15 +19,15 @@ from buildflow.decide import Decider, Identity
 from buildflow.disk import Disk
 from buildflow.errors import FlowError
 from buildflow.events import Stream
-from buildflow.execute import Executor, InputChanged, Run
+from buildflow.execute import Executor, InputChanged, Run, failure
 from buildflow.failures import Failures
 from buildflow.hooks import HookError, TaskHooks
 from buildflow.hooks_of import JobHooks
-from buildflow.job import Amounts, Job
+from buildflow.job import LIST_FILE, Amounts, Job
 from buildflow.jobserver import Jobserver
 from buildflow.plan.graph import order
 from buildflow.plan.resolve import Resolver
-from buildflow.resources import Resources
+from buildflow.resources import Resources, over_limits
 from buildflow.state import State
 from buildflow.temporary import Temporaries
 from buildflow.workers.base import End, Worker
@@ -69,6 +69,7 @@ class Summary:
     interrupted: bool = False
     planning_failed: bool = False
     hook_failed: bool = False
+    hook_errors: dict[int, FlowError] = field(default_factory=dict)
     states: dict[int, str] = field(default_factory=dict)
     keys: dict[int, bytes] = field(default_factory=dict)
     errors: dict[int, str] = field(default_factory=dict)
@@ -96,6 +97,7 @@ class Build:
         self.state = state
         self.cache = cache
         self.worker = worker
+        worker.open()
         self.options = options
         self.stream = stream
         self.folder = folder
@@ -103,7 +105,9 @@ class Build:
         named = dict(options.named)
         mem = named.pop("mem", None)
         gpus = named.pop("gpus", None)
+        slots = max(1, min(slots, int(named.pop("cpus", slots))))
         self.resources = Resources(slots, mem, None if gpus is None else int(gpus), named)
+        self.over: dict[int, FlowError] = {}  # jobs that are known to ask for more than there is, until one runs
         self.decider = Decider(
             resolver, disk, state, cache, env=options.env, default_env=options.default_env, cpu_limit=slots
         )
@@ -129,11 +133,14 @@ class Build:
         self.changed_once: set[int] = set()
         self.interrupts = 0
         self.stopping = False
+        self.halted = False  # after a failure without -k: what runs finishes, nothing new starts
         self.jobserver: Jobserver | None = None
         self._tokens = 0
-        self._flushed = time.monotonic()
         self._bypassed = 0
         self._changed_jobs: set[int] = set()
+        self._ran_first: set[bytes] = set()  # first-level keys that ran in this build: not forced to run again
+        self._told_empty = 0
+        self._some_temporary = any("temp" in rule.attributes for rule in resolver.builder.rules)
         self._due = False  # whether what was deferred may be known now
         self._reconnected: set[int] = set()
 
@@ -144,13 +151,32 @@ class Build:
         started = time.monotonic()
         try:
             self._integrate(0, initial=True)
-            self.stream.emit("plan", jobs=len(self.plan.rule), sources=sum(1 for m in self.plan.maker if m < 0))
+            self.over = over_limits(self.resources, self.decider)
+            if not self.options.dry_run:
+                self._drop_leftovers()
+            self._tell_plan()
+            self._tell_empty()
             self._loop()
+            self._tell_empty()
+            for number, error in self.over.items():
+                if self.summary.states.get(number) == "would run":
+                    raise error
         finally:
             self.summary.seconds = time.monotonic() - started
             self._close()
         self._finish_summary()
         return self.summary
+
+    def _drop_leftovers(self) -> None:
+        """Where outputs stand on another file system than `.bflow`, a killed driver may have left half a file there."""
+        device = os.stat(self.folder).st_dev
+        folders = {name.rpartition("/")[0] for f, name in enumerate(self.plan.paths) if self.plan.maker[f] >= 0}
+        for folder in folders:
+            try:
+                if os.stat(self.disk.path(folder or ".")).st_dev != device:
+                    self.workspace.drop_leftovers([f"{folder}/x"])
+            except OSError:
+                continue
 
     def _close(self) -> None:
         self.worker.close()
@@ -168,6 +194,7 @@ class Build:
                 summary.states.setdefault(job, "skipped")
                 if summary.failed or summary.interrupted or summary.planning_failed:
                     summary.skipped += 1
+                    self._tell_skipped(job)
         summary.keys = dict(self.decider.keys)
         summary.ok = not (summary.failed or summary.interrupted or summary.planning_failed or summary.hook_failed)
 
@@ -237,6 +264,8 @@ class Build:
 
     def _make_ready(self, job: int) -> None:
         self.status[job] = READY
+        if self.halted:
+            return
         priority = 0.0
         attribute = self.resolver.builder.rules[self.plan.rule[job]].attributes.get("priority")
         if attribute is not None:
@@ -250,6 +279,12 @@ class Build:
         heapq.heappush(self.ready, (-priority, -weight, job))
 
     # ---- the loop ----------------------------------------------------------------------------------------------
+
+    def _tell_empty(self) -> None:
+        """Say of each domain that came out empty that it did, once."""
+        for text in list(self.resolver.empty.values())[self._told_empty :]:
+            self.stream.emit("note", text=text)
+            self._told_empty += 1
 
     def _loop(self) -> None:
         while True:
@@ -269,6 +304,8 @@ class Build:
                 if not self.running and not self.staged and not self.to_run and not self.ready:
                     if self._resume() or self.exclusive and not self.stopping:
                         continue
+                    if self.options.dry_run and self._unknown_jobs():
+                        continue
                     break
                 timeout = None
                 if self.to_run and len(self.staged) < AHEAD and not self.running:
@@ -282,9 +319,8 @@ class Build:
             ends = self.worker.wait(timeout)
             if ends:
                 self._ended(ends)
-            if time.monotonic() - self._flushed > 1.0 and not self.options.dry_run:
-                self.state.flush()
-                self._flushed = time.monotonic()
+            if not self.options.dry_run:
+                self.state.flush()  # what a killed driver has placed is known to be its own
         self._stuck()
 
     def _stuck(self) -> None:
@@ -316,7 +352,7 @@ class Build:
 
     def _decide_some(self) -> bool:
         """Decide ready jobs until enough is there to run; whether there is more to decide."""
-        enough = AHEAD + self.resources.cpus
+        enough = len(self.status) + 1 if self.over else AHEAD + self.resources.cpus
         deadline = time.monotonic() + 0.05
         while self.ready and len(self.to_run) < enough and not self.stopping:
             priority, weight, job = heapq.heappop(self.ready)
@@ -341,27 +377,28 @@ class Build:
 
     def _decide_job(self, job: Job, rank: tuple[float, float]) -> None:
         number = job.number
+        if self.options.dry_run and self.remade(number):
+            self._would_run(number, job)  # what its inputs will be is not known yet
+            return
         identity = self.decider.identity(job)
         key = identity.key
         forced = number in self.forced or self._is_forced(job)
-        if self.options.dry_run and self._depends_on_change(number):
-            self._would_run(number, job)
+        before = self.by_key.get(identity.first)
+        if before is not None and before != number and self.status[before] == RUNNING:
+            self.same.setdefault(before, []).append(number)  # it takes what that one makes
             return
+        forced = forced and identity.first not in self._ran_first
         if key is not None and not forced:
-            before = self.by_key.get(key)
-            if before is not None and before != number and self.status[before] == RUNNING:
-                self.same.setdefault(before, []).append(number)
-                return
             if self._stands_or_restored(job, identity, key):
                 return
+        if self.temporaries.missing(job):
+            return  # a temporary input must be made again first
         if self.options.dry_run:
             self._would_run(number, job)
             return
-        if self.temporaries.missing(job):
-            return  # a temporary input must be made again first
-        self.resources.check(job, job.amounts())
-        if key is not None:
-            self.by_key[key] = number
+        if number not in self.over:
+            self.resources.check(job, job.amounts())
+        self.by_key[identity.first] = number
         self.status[number] = RUNNING
         heapq.heappush(self.to_run, (rank[0], rank[1], number, job, identity))
 
@@ -370,8 +407,19 @@ class Build:
             self.options.rerun and self._is_named(job.number, job.rule.name, self.options.rerun)
         )
 
-    def _depends_on_change(self, number: int) -> bool:
-        return bool(self._changed_jobs) and any(d in self._changed_jobs for d in self.plan.dependencies(number))
+    def remade(self, number: int) -> list[int]:
+        """Of a dry run: the files that a job's key holds and that jobs would make anew (order-only ones do not count)."""
+        changed, plan = self._changed_jobs, self.plan
+        if not changed:
+            return []
+        files = plan.inputs[number] + plan.extra[number]
+        if "depfile" in self.resolver.builder.rules[plan.rule[number]].attributes:
+            files += plan.after[number]
+        found = []
+        for f in files:
+            tree = plan.tree(number, f) if plan.trees else None
+            found.extend([m for m in (tree[0] if tree is not None else (f,)) if plan.maker[m] in changed])
+        return found
 
     def _would_run(self, number: int, job: Job) -> None:
         self._changed_jobs.add(number)
@@ -402,8 +450,10 @@ class Build:
             entry = decider.entry(job, key)
             if entry is None or len(entry.outputs) != count or entry.digests() != digests:
                 return False
-        if not self.options.dry_run:
-            for i in lacking:
+        for i in lacking:
+            if self.options.dry_run:
+                self.temporaries._stands(self.plan.outputs[job.number][i], entry.file(entry.outputs[i]))
+            else:
                 self.workspace.put(entry.file(entry.outputs[i]), job.outputs[i], digests[i], key)
         self._known(job, key, digests, "cached", entry)
         return True
@@ -429,9 +479,12 @@ class Build:
     def _done(self, number: int, state: str) -> None:
         """A job is finished: those that waited for it may go on."""
         self.status[number] = DONE
+        if self._some_temporary and not self.options.dry_run:
+            self.temporaries.finished(number)
         plan = self.plan
-        for f in plan.outputs[number]:
-            self.resolver.finished.add(plan.paths[f])
+        if state != "would run":  # of a dry run: nobody can read it yet
+            for f in plan.outputs[number]:
+                self.resolver.finished.add(plan.paths[f])
         deferred = self.resolver.deferred
         for after in self.dependents[number]:
             self.waiting[after] -= 1
@@ -445,6 +498,9 @@ class Build:
             heapq.heappush(self.ready, (0.0, 0.0, twin))
         if deferred or self.resolver.open_goals:
             self._due = True
+
+    def _tell_plan(self) -> None:
+        self.stream.emit("plan", jobs=len(self.plan.rule), sources=sum(1 for m in self.plan.maker if m < 0))
 
     def _resume(self) -> bool:
         """Go on with jobs whose inputs can be known now; whether there were any."""
@@ -466,7 +522,10 @@ class Build:
             and waiting == resolver.deferred
         ):
             return False
+        self._tell_empty()
         self._integrate(known)
+        if len(self.plan.rule) > known:
+            self._tell_plan()  # again: there are more jobs than was known
         for job in waiting:
             if job < known and self.status[job] == NEW:
                 self._reconnected.add(job)
@@ -475,9 +534,35 @@ class Build:
                     self._make_ready(job)
         return True
 
+    def _unknown_jobs(self) -> bool:
+        """Of a dry run: jobs whose inputs are known only once a job has run would run too; whether there were any."""
+        deferred = self.resolver.deferred
+        found = [number for number in deferred if self.status[number] == NEW]
+        for number in found:
+            del deferred[number]
+            self._would_run(number, self.decider.job(number))
+        for _, text, paths in [] if found else self.resolver.open_goals:
+            self.stream.emit("note", text=f"what else {text} needs shows once {', '.join(paths)} is made")
+        return bool(found)
+
     # ---- starting ----------------------------------------------------------------------------------------------
 
+    def _within_limits(self) -> bool:
+        """Whether a job may start: not while one that is known to ask for too much may have to run.
+
+        Raises FlowError where one has to; so nothing has run then.
+        """
+        if self.ready and not self.stopping:
+            return False
+        for number, error in self.over.items():
+            if self.status[number] != DONE:
+                raise error
+        self.over = {}
+        return True
+
     def _stage_ahead(self) -> None:
+        if self.over and self.to_run and not self._within_limits():
+            return
         while self.to_run and len(self.staged) < AHEAD and not self.stopping:
             _, _, number, job, identity = heapq.heappop(self.to_run)
             try:
@@ -512,7 +597,7 @@ class Build:
                     return  # the first has waited long enough: nothing overtakes it now
                 continue
             token = False
-            if self.jobserver is not None and self.running:
+            if self.jobserver is not None:
                 if not self.jobserver.acquire():
                     return
                 token = True
@@ -546,11 +631,15 @@ class Build:
         if self.options.dry_run:
             self._would_run(number, job)
             return
+        if self.over:
+            self._within_limits()
         from buildflow.exclusive import run_of
 
         try:
             env = self.decider.environment(job.rule, job)
             run = run_of(self.executor, self.decider, job, env, json=self.options.json)
+            self.resources.check(job, job.amounts())
+            self.hooks.before(job, run.identity)
         except FlowError as error:
             self.failures.failed(number, error.message, error)
             return
@@ -558,8 +647,8 @@ class Build:
 
     def _asked_place(self, number: int) -> int:
         place = 0
-        for _, _, jobs in self.plan.goals:
-            for job in jobs:
+        for _, files, jobs in self.plan.goals:
+            for job in (*(self.plan.maker[f] for f in files), *jobs):
                 if job == number:
                     return place
                 place += 1
@@ -590,9 +679,7 @@ class Build:
         if self.stopping and end.status:
             self._skip(job.number)
             return
-        problem = end.error or (f"its recipe ended with status {end.status}" if end.status > 0 else None)
-        if end.status < 0:
-            problem = f"it was ended by the signal {signal.Signals(-end.status).name}"
+        problem = failure(end, job)
         if problem is None and job.rule.inplace:
             for f in self.plan.outputs[job.number]:
                 name = self.plan.paths[f]
@@ -603,6 +690,7 @@ class Build:
         if problem is not None:
             self.failures.failed(job.number, problem, None, run, end)
             return
+        self.hooks.collected(run, end)
         self.summary.ran += 1
         self.summary.states[job.number] = "ran"
         self.stream.emit(
@@ -613,20 +701,23 @@ class Build:
             cache_dir=None,
             seconds=end.runtime.get("wall_s"),
         )
+        self._committed_hook(run, end, None)
         self._done(job.number, "ran")
 
     def _ended_run(self, run: Run, end: End) -> None:
         job = run.job
         number = job.number
-        if self.stopping and (end.status or end.timed_out):
-            self._give_back(run, fresh=True)
+        self.executor.ended(run)
+        if self.stopping and (end.stopped or end.status or end.timed_out):
+            self._give_back(run, fresh=True)  # also of one that took the signal and ended well: its work is partial
             self._skip(number)
             return
         problem = self.executor.problem(run, end)
-        if problem is None or end.status == 0:
-            try:
-                self.executor.check_inputs(run)
-            except InputChanged as change:
+        try:
+            self.executor.check_inputs(run)
+        except InputChanged as change:
+            # A failed job that changed its own copy has failed; any other change may be the very reason.
+            if problem is None or (not change.by_job and number not in self.changed_once):
                 self._give_back(run, fresh=True)
                 self._again(number, change)
                 return
@@ -664,9 +755,11 @@ class Build:
                     continue
                 self.workspace.put(entry.file(entry.outputs[i]), name, digests[i], key)
         self._outputs_are(job, key, digests)
+        self._ran_first.add(run.identity.first)
         self.temporaries.known(job, key, entry)
-        self.failures.succeeded(run)
-        left = run.sandbox.leftovers([staged for _, staged in run.outputs])
+        self.failures.succeeded(run, path)
+        own = (LIST_FILE, job.log)
+        left = [n for n in run.sandbox.leftovers([staged for _, staged in run.outputs]) if n not in own]
         log = self._log_of(run, path)
         self._give_back(run)
         self.state.put("seconds", job.rule.name, self._duration(job.rule.name, end))
@@ -677,14 +770,18 @@ class Build:
             "job", state="ran", rule=job.rule.name, targets=job.outputs, cache_dir=path,
             seconds=end.runtime.get("wall_s"), runtime=end.runtime, log=log, undeclared=left,
         )  # fmt: skip
+        self._committed_hook(run, end, path)
+        self.forced.discard(number)
+        self._done(number, "ran")
+
+    def _committed_hook(self, run: Run, end: End, path: str | None) -> None:
+        """`post_run`: one that fails leaves the entry, and the build's exit status is 1."""
         try:
             self.hooks.committed(run, end, path)
-        except HookError as error:
+        except FlowError as error:
             self.summary.hook_failed = True
+            self.summary.hook_errors[run.job.number] = error
             self.stream.emit("note", text=error.show(), error=True)
-        self.forced.discard(number)
-        self.temporaries.read_by(job)
-        self._done(number, "ran")
 
     def _duration(self, rule: str, end: End) -> float:
         wall = end.runtime.get("wall_s") or 0.0
@@ -698,7 +795,7 @@ class Build:
 
     def _failed_try(self, run: Run, end: End, problem: str, error: FlowError | None = None) -> None:
         job = run.job
-        if job.attempt <= job.amounts().retries and not self.stopping:
+        if job.attempt <= job.amounts().retries and not self.stopping and not self.halted:
             self.stream.emit(
                 "note",
                 text=f"{job.target}: {problem}; attempt {job.attempt + 1} of {job.amounts().retries + 1}",
@@ -706,8 +803,8 @@ class Build:
             again = self.decider.job(job.number)
             again.attempt = job.attempt + 1
             again.amounts(self.decider.size(again))
-            self._give_back(run, fresh=True)
             self.resources.check(again, again.amounts())
+            self._give_back(run, fresh=True)
             heapq.heappush(self.to_run, (0.0, -self.weight[job.number], job.number, again, run.identity))
             return
         self.failures.failed(job.number, problem, error, run, end)
@@ -720,8 +817,9 @@ class Build:
             k: v for k, v in self.decider.digests.items() if plan.maker[k] >= 0 and k not in plan.within
         }
         self.decider._trees.clear()
-        if f is not None and plan.maker[f] >= 0:
-            self.temporaries.mend(f)
+        self.decider._externals.clear()
+        self._decide_anew()
+        remade = f is not None and plan.maker[f] >= 0 and not change.by_job and self.temporaries.mend(f)
         if number in self.changed_once:
             how = "the recipe changes its input" if change.by_job else "an input changed while the job ran:"
             self.failures.failed(
@@ -733,17 +831,32 @@ class Build:
         self.stream.emit("note", text=f"{change.name} changed while {self._name(number)} ran: it runs again")
         self.by_key = {k: j for k, j in self.by_key.items() if j != number}
         self.status[number] = READY
-        heapq.heappush(self.ready, (0.0, 0.0, number))
+        if remade and f is not None:  # its maker runs first
+            maker = plan.maker[plan.within.get(f, f)]
+            self.dependents[maker].append(number)
+            self.waiting[number] += 1
+            self.status[number] = NEW
+        elif not self.halted:
+            heapq.heappush(self.ready, (0.0, 0.0, number))
+
+    def _decide_anew(self) -> None:
+        """The keys of jobs that have not started may hold the digest of an input that changed."""
+        waiting = [number for _, _, number, _, _ in self.to_run] + [run.job.number for run in self.staged]
+        for run in self.staged:
+            self._give_back(run)
+        self.to_run.clear()
+        self.staged.clear()
+        for number in waiting:
+            self.by_key = {k: j for k, j in self.by_key.items() if j != number}
+            self.status[number] = READY
+            heapq.heappush(self.ready, (0.0, -self.weight[number], number))
 
     def _name(self, number: int) -> str:
         outputs = self.plan.outputs[number]
         return self.plan.paths[outputs[0]] if outputs else self.resolver.builder.rules[self.plan.rule[number]].name
 
     def _give_back(self, run: Run, *, fresh: bool = False) -> None:
-        if run.sandbox.lock >= 0 or run.sandbox.path:
-            if fresh:
-                run.sandbox.fresh = True
-            self.executor.pool.give(run.sandbox, run.job.rule.number)
+        self.executor.give_back(run, fresh=fresh)
 
     # ---- failing -----------------------------------------------------------------------------------------------
 
@@ -761,6 +874,7 @@ class Build:
             self.status[twin] = READY
             heapq.heappush(self.ready, (0.0, 0.0, twin))
         if not self.options.keep_going:
+            self.halted = True
             self.ready.clear()
             self.exclusive.clear()
             for _, _, other, _, _ in self.to_run:
@@ -781,9 +895,10 @@ class Build:
             self.resolver.deferred.pop(job, None)
             self.summary.skipped += 1
             self.summary.states[job] = "skipped"
-            rule = self.resolver.builder.rules[self.plan.rule[job]]
-            self.stream.emit(
-                "job", state="skipped", rule=rule.name, targets=[self.plan.paths[f] for f in self.plan.outputs[job]],
-                cache_dir=None,
-            )  # fmt: skip
+            self._tell_skipped(job)
             stack.extend(self.dependents[job])
+
+    def _tell_skipped(self, job: int) -> None:
+        rule = self.resolver.builder.rules[self.plan.rule[job]]
+        targets = [self.plan.paths[f] for f in self.plan.outputs[job]]
+        self.stream.emit("job", state="skipped", rule=rule.name, targets=targets, cache_dir=None)

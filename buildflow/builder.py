@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from buildflow.errors import FlowError, Span
 from buildflow.names import Scope
 from buildflow.reads import Reads
 from buildflow.rule import Attribute, Attributes, Recipe, Rule, check_attribute
 from buildflow.template import Word
+
+if TYPE_CHECKING:
+    from buildflow.recipe.functions import CallInfo
 
 
 class Builder:
@@ -31,6 +34,7 @@ class Builder:
         self.flowfile: str | None = None
         self.defaults: dict[str, Attribute] = {}
         self._checked = 0
+        self._calls: dict[int, CallInfo] = {}
 
     def new_scope(self, library: str | None = None) -> Scope:
         scope = Scope(self.overrides, library=library)
@@ -62,6 +66,10 @@ class Builder:
             check_attribute(attribute.name, attribute.text, attribute.span)
             if attribute.name in own and attribute.name != "hooks":
                 raise FlowError(f"the attribute “{attribute.name}” stands twice", attribute.span)
+            if attribute.name in own:  # hooks add up
+                before = merged[attribute.name]
+                text = f"{before.text or ''} {attribute.text or ''}"
+                attribute = Attribute(attribute.name, text, before.words + attribute.words, before.span)
             own.add(attribute.name)
             merged[attribute.name] = attribute
         rule = Rule(
@@ -74,18 +82,41 @@ class Builder:
 
     def check(self) -> None:
         """Check the rules that were added since the last call. Raises FlowError for the first that is wrong."""
+        for scope in self.scopes:
+            scope.check()
         for rule in self.rules[self._checked :]:
             rule.check()
+            self._check_call(rule)
             self._check_unique(rule)
             self._checked += 1
 
+    def call_info(self, rule: Rule) -> CallInfo:
+        """The function that a `[call = module:function]` names, read and not imported. FlowError where there is none."""
+        known = self._calls.get(rule.number)
+        if known is None:
+            from buildflow.recipe.functions import describe_call
+
+            assert rule.recipe is not None
+            span = rule.attributes["call"].span or rule.span
+            known = self._calls[rule.number] = describe_call(self.root, rule.recipe.text, span=span)
+        return known
+
+    def _check_call(self, rule: Rule) -> None:
+        """Raises FlowError where a function asks for what its rule has not."""
+        recipe = rule.recipe
+        if recipe is None or recipe.kind not in ("call", "function"):
+            return
+        from buildflow.attribute_checks import check_parameters
+        from buildflow.recipe.functions import parameters_of
+
+        if recipe.kind == "call":
+            check_parameters(rule, self.call_info(rule).parameters, rule.attributes["call"].span)
+        else:
+            check_parameters(rule, parameters_of(recipe.function), rule.span)
+
     def unused_overrides(self) -> list[str]:
         """Names that the command line gives and nothing assigns."""
-        return [
-            name
-            for name in self.overrides
-            if not any(name in s.used_overrides or name in s.definitions for s in self.scopes)
-        ]
+        return [name for name in self.overrides if not any(name in s.used_overrides for s in self.scopes)]
 
     def _check_unique(self, rule: Rule) -> None:
         named = rule.attributes.get("name")

@@ -7,6 +7,7 @@ absent, whatever is killed when. Nothing here decides what a key is or where out
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,12 @@ from buildflow.files import commit_dir, copy, remove_tree, replace
 
 RESULT = "result.json"
 LOG = "log"
-OWN_NAMES = frozenset((RESULT, LOG, "deps"))
+OPEN = ".open"
+"""The folder of a cache root in which entries are filled, and where they go to be removed."""
+
+_HOST = socket.gethostname()
+
+OWN_NAMES = frozenset((RESULT, LOG, "depfile"))
 
 
 def entry_name(kind: str, key: bytes) -> str:
@@ -64,7 +70,6 @@ class Cache:
         self.roots = [root, *readonly]
         self.disk = disk
         self._count = 0
-        self._made: set[str] = set()
 
     def path_of(self, kind: str, key: bytes) -> str:
         return f"{self.root}/{entry_name(kind, key)}"
@@ -142,22 +147,28 @@ class Cache:
     # ---- committing --------------------------------------------------------------------------------------------
 
     def open(self, kind: str, key: bytes) -> str:
-        """A fresh folder beside the entry, to be filled and committed."""
-        name = entry_name(kind, key)
-        shelf = f"{self.root}/{name[:2]}"
+        """A fresh folder on the cache's file system, to be filled and committed."""
         self._count += 1
-        path = f"{shelf}/.tmp-{os.getpid()}-{self._count}-{key.hex()[:8]}"
+        path = f"{self.root}/{OPEN}/{_HOST}-{os.getpid()}-{self._count}"
         try:
-            if shelf not in self._made:
-                os.makedirs(shelf, exist_ok=True)
-                self._made.add(shelf)
-            os.mkdir(path)
-        except FileNotFoundError:
-            self._made.discard(shelf)
-            os.makedirs(path, exist_ok=True)
+            try:
+                os.mkdir(path)
+            except FileNotFoundError:
+                os.makedirs(path, exist_ok=True)
         except OSError as error:
             raise BuildError(f"cannot write to the cache {self.root}: {error.strerror}") from None
         return path
+
+    def sweep(self) -> None:
+        """Remove what drivers of this machine that were killed left half made."""
+        try:
+            names = os.listdir(f"{self.root}/{OPEN}")
+        except OSError:
+            return
+        for name in names:
+            host, _, rest = name.rpartition("-")[0].rpartition("-")
+            if host == _HOST and rest.isdigit() and not _alive(int(rest)):
+                remove_tree(f"{self.root}/{OPEN}/{name}")
 
     def commit(self, path: str, kind: str, key: bytes, *, replace_damaged: bool = True) -> bool:
         """Rename a filled folder to its place. False where an undamaged entry is there: then the folder is removed."""
@@ -175,9 +186,10 @@ class Cache:
 
     def discard(self, path: str) -> None:
         """Take an entry away: renamed first, so that nobody sees half of it."""
-        aside = f"{os.path.dirname(path)}/.old-{os.getpid()}-{self._count}-{os.path.basename(path)}"
         self._count += 1
+        aside = f"{self.root}/{OPEN}/{_HOST}-{os.getpid()}-{self._count}"
         try:
+            os.makedirs(os.path.dirname(aside), exist_ok=True)
             os.rename(path, aside)
         except OSError:
             return
@@ -216,6 +228,16 @@ def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def file_stat(path: str) -> list[int]:

@@ -116,10 +116,11 @@ class Decider:
         return found
 
     def member_digest(self, f: int, job: int) -> bytes:
-        """The digest of a file in a folder: of a link, its text."""
+        """The digest of a file in a folder: of a link, its text and what it leads to, which is staged in its place."""
         path = self.disk.path(self.plan.paths[f])
         if self.plan.maker[f] < 0 and os.path.islink(path):
-            return b"link\0" + os.fsencode(os.readlink(path))
+            content = self.digest(f, job) if os.path.isfile(path) else b""
+            return b"link\0" + os.fsencode(os.readlink(path)) + b"\0" + content
         return self.digest(f, job)
 
     def place(self, f: int) -> str:

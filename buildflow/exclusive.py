@@ -6,9 +6,9 @@ import os
 
 from buildflow.decide import Decider, Identity
 from buildflow.environments.base import Command, Environment
-from buildflow.errors import FlowError
-from buildflow.execute import Executor, Run
+from buildflow.execute import Executor
 from buildflow.job import Job
+from buildflow.run import LONG, Run
 from buildflow.sandbox import Sandbox
 from buildflow.workers.base import Task
 
@@ -26,13 +26,24 @@ def run_of(executor: Executor, decider: Decider, job: Job, environment: Environm
     run = Run(job, identity, Sandbox(decider.disk.root, -1))
     command = Command([], env, decider.disk.root)
     task = Task(job.number, command, "stderr" if json else "", (), job.amounts().time, terminal=True)
+    base = f"{executor.folder}/work/exclusive"
+    os.makedirs(os.path.dirname(base), exist_ok=True)
     if recipe.kind == "shell":
-        command.argv = [*environment.shell(job.attribute("shell")), recipe.filler.fill(job.values, job.rows)]
+        if job.lists_inputs:
+            job.list_file = os.path.relpath(f"{base}.inputs", decider.disk.root)
+            executor.composer.list_inputs(job, f"{base}.inputs")
+        text = job.text()
+        before = environment.shell(job.attribute("shell"))
+        if len(os.fsencode(text)) > LONG:
+            with open(f"{base}.sh", "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(text + "\n")
+            command.argv = [*before[:-1], f"{base}.sh"]
+        else:
+            command.argv = [*before, text]
     else:
-        folder = f"{executor.folder}/work"
-        os.makedirs(folder, exist_ok=True)
-        executor.describe_exclusive(run, task, f"{folder}/exclusive")
-    if job.log:
-        raise FlowError("a phony rule has no log: its output is the terminal's", job.rule.attributes["log"].span)
+        executor.composer.exclusive(run, task, base)
+    for name in (job.log, job.depfile):  # the recipe writes it, and the terminal has its output
+        if name:
+            os.makedirs(os.path.dirname(os.path.join(decider.disk.root, name)), exist_ok=True)
     run.task = task
     return run

@@ -9,6 +9,7 @@ from buildflow.errors import FlowError
 from buildflow.files import remove_tree
 from buildflow.hints import hints
 from buildflow.hooks import HookError
+from buildflow.job import LIST_FILE
 
 if TYPE_CHECKING:
     from buildflow.build import Build
@@ -35,24 +36,25 @@ class Failures:
     def __init__(self, build: Build) -> None:
         self.build = build
 
-    def succeeded(self, run: Run) -> None:
+    def succeeded(self, run: Run, entry: str) -> None:
         """A job ended well: what an earlier failure of it left is removed; its declared log is copied out."""
         folder = failed_folder(self.build.folder, run.job.target)
         if os.path.exists(folder):
             remove_tree(folder)
-        self._declared_log(run)
+        self._declared_log(run, entry)
 
-    def _declared_log(self, run: Run) -> None:
-        """`log = path` is a file of the workspace, kept also when the job fails."""
+    def _declared_log(self, run: Run, entry: str | None = None) -> None:
+        """`log = path` is a file of the workspace: what the recipe wrote there, else what it printed.
+
+        Kept also when the job fails; where it is a target too, its entry has it once the job is committed.
+        """
         name = run.job.log
-        if not name:
+        if not name or (entry is not None and name in run.job.outputs):
             return
         source = os.path.join(run.sandbox.path, name)
         target = self.build.disk.path(name)
-        if name in run.job.outputs:
-            return
         text = b""
-        for path in (source, run.sandbox.log):
+        for path in (source, run.sandbox.log, f"{entry}/log"):
             try:
                 with open(path, "rb") as file:
                     text = file.read()
@@ -60,7 +62,9 @@ class Failures:
             except OSError:
                 continue
         os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-        temporary = f"{target}.bflow-tmp.{os.getpid()}"
+        if os.path.lexists(target) and not self.build.disk.ours(name):
+            self.build.workspace.keep(name)
+        temporary = os.path.join(os.path.dirname(target), f".bflow-tmp.{os.getpid()}")
         with open(temporary, "wb") as file:
             file.write(text)
         os.replace(temporary, target)
@@ -86,7 +90,7 @@ class Failures:
             linked = any(held.link for held in run.sandbox.held.values())
             more = hints(job, text, build.disk.root, linked)
             staged = [staged for _, staged in run.outputs]
-            known = {name for name in run.sandbox.held} | set(staged)
+            known = {*run.sandbox.held, *staged, LIST_FILE, job.log, job.depfile}
             left = [n for n in _files(run.sandbox.path) if n not in known][:10]
             folder = failed_folder(build.folder, job.target)
             log_path = f"{folder}/log"
@@ -109,6 +113,8 @@ class Failures:
         if error is not None and error.hint:
             more.append(error.hint)
         build.summary.errors[number] = problem
+        cause = end.exception if end is not None and end.exception is not None else error.__cause__ if error else None
+        build.summary.results[number] = {"runtime": end.runtime if end is not None else None, "exception": cause}
         if hook_problem:
             more.append(hook_problem)
         build.stream.emit(

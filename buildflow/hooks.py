@@ -7,13 +7,20 @@ is committed, or the job failed. They are not in the key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from buildflow.errors import FlowError, Span
+from buildflow.template import HOLE, Hole
+
+if TYPE_CHECKING:
+    from buildflow.recipe.fill import Filler
+    from buildflow.rule import Attribute
 
 Hook = Callable[..., Any]
+MOMENTS = ("pre_run", "pre_run_task", "post_run_task", "post_run")
 
 
 @dataclass
@@ -33,6 +40,44 @@ class HookError(FlowError):
     """A hook that raised, or whose command failed."""
 
     exit_status = 1
+
+
+class CommandHook:
+    """A command of the Flowfile: its moment, its shell text with holes as in a recipe, and its place."""
+
+    __slots__ = ("moment", "filler", "span")
+
+    def __init__(self, moment: str, filler: Filler, span: Span | None) -> None:
+        self.moment = moment
+        self.filler = filler
+        self.span = span
+
+    def at(self, offset: int, length: int) -> Span | None:
+        """The place of a hole: quoting hides where just it stands, so that of the hook."""
+        return self.span
+
+
+_LITERAL = re.compile(HOLE.pattern)
+
+
+def parse_hooks(attribute: Attribute) -> list[CommandHook]:
+    """The commands of `hooks = pre_run="cmd" post_run="cmd {out}"`. Raises FlowError for what is no such word."""
+    from buildflow.near import did_you_mean
+    from buildflow.recipe.fill import compile_recipe
+
+    found = []
+    for word in attribute.words:
+        # a word's literal `{x}` was `{{x}}` as written, and is so in a shell text
+        text = "".join(str(p) if isinstance(p, Hole) else _LITERAL.sub(r"{\g<0>}", p) for p in word.parts)
+        moment, equals, command = text.partition("=")
+        span = word.span or attribute.span
+        if moment not in MOMENTS:
+            hint = did_you_mean(moment, MOMENTS) or f'the moments: {" ".join(MOMENTS)}, as in post_run="notify {{out}}"'
+            raise FlowError(f"hooks = {word.text}: a hook is written as moment=command", span, hint)
+        if not equals or not command.strip():
+            raise FlowError(f"the hook {moment} has no command", span, f'write {moment}="command"')
+        found.append(CommandHook(moment, compile_recipe(command), span))
+    return found
 
 
 def call(name: str, hook: Hook, *arguments: Any) -> None:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from buildflow.errors import FlowError, Span
 from buildflow.names import Scope, pick
 from buildflow.quantity import Quantity, format_memory, whole
-from buildflow.rule import QUANTITIES, RESOURCE_HOLES, Attribute, Rule
+from buildflow.rule import RESOURCE_HOLES, Attribute, Rule
 from buildflow.template import Hole
 
 if TYPE_CHECKING:
     from buildflow.plan.resolve import Resolver
+    from buildflow.recipe.command import Argv
+    from buildflow.recipe.fill import Filler
 
 MIB = 1 << 20
 LIST_FILE = ".bflow-inputs"
@@ -70,6 +72,7 @@ class Job:
         self._log: str | None = None
         self.anonymous = self.rule.attributes.flag("anonymous")
         self.staged: dict[str, str] = {}  # project name → name in the sandbox, where they differ
+        self.list_file = LIST_FILE  # what {in.list} stands for
         if self.anonymous:
             self._neutral_names()
 
@@ -85,8 +88,11 @@ class Job:
         return self.outputs[0] if self.outputs else self.rule.name
 
     def _neutral_names(self) -> None:
-        """`in0.nii`, `out0.mif`: a name that says only where the file stands in the rule, and its extensions."""
-        for prefix, names in (("in", self.inputs + self.after + self.extra), ("out", self.outputs)):
+        """`in0.nii`, `out0.mif`: a name that says only where the file stands in the rule, and its extensions.
+
+        What is no value of a hole (a script that the recipe mentions, `_=path`) is read by its own name and keeps it.
+        """
+        for prefix, names in (("in", self.inputs + self.after), ("out", self.outputs)):
             for i, name in enumerate(names):
                 if name.startswith(("/", "../")):
                     continue
@@ -152,11 +158,9 @@ class Job:
         attribute = self.rule.attributes.get(name)
         if attribute is None or attribute.text is None:
             return None
-        text = attribute.text if attribute.plain else " ".join(self.words(attribute))
-        unit = "number" if name == "priority" else QUANTITIES.get(name, "count")
-        from buildflow.quantity import compile_quantity
-
-        return compile_quantity(text, unit, attribute.span)
+        if attribute.plain:
+            return attribute.quantity()
+        return attribute.quantity(" ".join(self.words(attribute)))
 
     def amounts(self, size: Any = None) -> Amounts:
         """What the job asks for at this attempt; `size(name)` gives the bytes of an input for `size(in)`."""
@@ -228,12 +232,61 @@ class Job:
             found.append(staged.get(name, name) if staged else name)
         return found
 
+    def text(self, *, key: bool = False) -> str:
+        """The shell recipe with its holes filled. FlowError, at the hole's place, where one has no such value."""
+        filler = self._filler
+
+        def values(hole: Hole) -> list[str]:
+            return self._at_hole(hole, key)
+
+        try:
+            return filler.fill(values, self.rows)
+        except FlowError as error:
+            raise self._placed(error) from None
+
+    def argv(self) -> Argv | None:
+        """Arguments and redirections of a recipe that needs no shell, else None."""
+        try:
+            return self._filler.argv(lambda hole: self._at_hole(hole, False), self.rows)
+        except FlowError as error:
+            raise self._placed(error) from None
+
+    @property
+    def lists_inputs(self) -> bool:
+        """Whether the recipe asks for `{in.list}`."""
+        recipe = self.rule.recipe
+        return (
+            recipe is not None
+            and recipe.kind == "shell"
+            and any(hole.name == "in" and hole.attr == "list" for hole, _ in recipe.filler.holes)
+        )
+
+    @property
+    def _filler(self) -> Filler:
+        assert self.rule.recipe is not None
+        return self.rule.recipe.filler
+
+    def _at_hole(self, hole: Hole, key: bool) -> list[str]:
+        try:
+            return self.values(hole, key=key)
+        except FlowError as error:
+            raise self._placed(error, str(hole)) from None
+
+    def _placed(self, error: FlowError, hole: str = "") -> FlowError:
+        """The error at the hole that it is about, as far as it has no place yet."""
+        recipe = self.rule.recipe
+        if error.span is None and recipe is not None:
+            named = hole or error.message.split(" ", 1)[0]  # messages about a hole begin with it
+            place = next((at for found, at in recipe.filler.holes if str(found) == named), None)
+            error.span = self.rule.span if place is None else recipe.at(place, len(named)) or self.rule.span
+        return error
+
     def values(self, hole: Hole, *, key: bool = False) -> list[str]:
         """What a hole of the recipe stands for. For the key, resources stand as their hole."""
         name = hole.name
         if name == "in":
             if hole.attr == "list":
-                return [LIST_FILE]
+                return [self.list_file]
             return pick(hole, self.shown(self.inputs, key=key))
         if name == "out":
             return pick(hole, self.shown(self.outputs, key=key))

@@ -33,7 +33,9 @@ def manifest(
     recipe = job.rule.recipe
     assert recipe is not None
     if recipe.kind == "shell":
-        rows.append(("recipe", "shell", recipe.filler.fill(_for_key(job), job.rows)))
+        rows.append(("recipe", "shell", job.text(key=True)))
+        if job.lists_inputs:
+            rows.extend(("order", str(i), name) for i, name in enumerate(job.shown(job.inputs, key=True)))
         interpreter = job.attribute("shell")
         if interpreter:
             rows.append(("recipe", "interpreter", interpreter))
@@ -47,7 +49,7 @@ def manifest(
             rows.extend(("label", f"{label}[{i}]", name) for i, name in enumerate(job.shown(names, key=True)))
         rows.extend(("order", str(i), name) for i, name in enumerate(job.shown(job.inputs, key=True)))
     shown = job.staged
-    for name in sorted({*job.inputs, *job.extra}):
+    for name in sorted({*job.inputs, *job.extra}, key=lambda name: shown.get(name, name)):
         value = "" if narrowed is not None and name not in narrowed else digest(name).hex()
         rows.append(("input", shown.get(name, name), value))
     for name in job.outputs:
@@ -58,10 +60,6 @@ def manifest(
     rows.extend(("variable", name, value) for name, value in variables)
     rows.extend(("tool", name, value) for name, value in tools)
     return rows
-
-
-def _for_key(job: Job) -> Callable[..., list[str]]:
-    return lambda hole: job.values(hole, key=True)
 
 
 def key_of(rows: Iterable[Row]) -> bytes:

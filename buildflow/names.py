@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count, product
 from typing import NamedTuple, Protocol, Union
 
 from buildflow.errors import FlowError, Span
@@ -42,21 +43,30 @@ class Nested(NamedTuple):
 
 
 class World(Protocol):
-    """What evaluating a function may ask for; the planner answers, and remembers what was asked."""
+    """What evaluating a function may ask for; the planner answers, and remembers what was asked.
+
+    `cut`: names under evaluation that could not be asked for, whose part was left out. What is found meanwhile holds
+    for that evaluation alone, and is not remembered.
+    """
+
+    cut: set[Definition]
 
     def table(self, path: str, columns: Sequence[str], left: Sequence[str], span: Span | None) -> list[Row]: ...
     def lines(self, path: str, span: Span | None) -> list[str]: ...
     def config(self, path: str, key: str, left: Sequence[str], span: Span | None) -> list[Row]: ...
     def variable(self, name: str) -> str | None: ...
+    def empty(self, definition: Definition, text: str) -> None: ...
     def shell(self, command: str, span: Span | None) -> list[str]: ...
     def conditional(self, scope: Scope, parts: Sequence[Part], left: Sequence[str]) -> Sequence[str]: ...
     def glob(
-        self, scope: Scope, parts: Sequence[Part], left: Sequence[str], bound: Binding, span: Span | None
+        self, parts: Sequence[Part], patterns: Mapping[str, re.Pattern[str]], span: Span | None
     ) -> list[tuple[str, dict[str, str]]]: ...
 
 
 class Circular(FlowError):
-    """A value that holds itself by way of other names."""
+    """A value that holds itself by way of other names: `definition` is being evaluated and asked for again."""
+
+    definition: Definition
 
 
 class Definition:
@@ -80,6 +90,7 @@ class Definition:
         "busy",
         "keep",
         "conditional",
+        "number",
     )
 
     def __init__(
@@ -106,8 +117,12 @@ class Definition:
         self.foreign = foreign
         self.value: Relation | Follower | None = None
         self.busy = False
+        self.number = next(_numbers)  # in written order, whatever the scope
         self.conditional: tuple[str, ...] = ()  # of a joint glob: names to be bound before it can be evaluated
         self.keep: dict[str, tuple[str, ...]] = {}  # of a joint one: the values that the command line keeps
+
+
+_numbers = count()
 
 
 class Relation:
@@ -240,6 +255,8 @@ class Scope:
 
     def set_pattern(self, name: str, regex: str, span: Span | None = None) -> None:
         """`name ~ regex`. Raises FlowError where it does not compile."""
+        if name in RESERVED:
+            raise FlowError(f"“{name}” is a reserved name", span, "choose another name for it")
         try:
             self.patterns[name] = re.compile(regex)
         except re.error as error:
@@ -265,19 +282,21 @@ class Scope:
                 raise FlowError(f"“{name}” stands twice on the left", span)
         if not joint:
             name = names[0]
-            if name in self.overrides and (self.library is None or operator == "?="):
+            assigned = name in self.definitions and name not in self.given
+            if name in self.overrides and (self.library is None or name in self.used_overrides):
+                self._override(name, span)
+                return
+            if operator == "?=" and assigned:
+                return
+            if name in self.overrides and operator == "?=":
                 self._override(name, span)
                 return
             if name in self.given:
-                self.definitions.setdefault(name, self.given[name])
                 return
             if operator == "?=":
-                if name in self.definitions:
-                    return
                 value = self.environ(name)
                 if value is not None:
-                    words = tuple(Word((w,) if w else (), span) for w in value.split())
-                    self.definitions[name] = Definition(names, words, span=span)
+                    self.definitions[name] = Definition(names, _split(value, span), span=span)
                     return
         elif operator == "?=":
             if any(name in self.definitions for name in names):
@@ -311,6 +330,22 @@ class Scope:
         self.used_overrides.add(name)
         if name not in self.definitions or self.definitions[name].foreign is not None:
             self.definitions[name] = Definition((name,), tuple(self.overrides[name]), span=span)
+
+    def check(self) -> None:
+        """Raises FlowError for a value that is written down and does not match its name's pattern."""
+        for name in self.patterns:
+            definition = self.definitions.get(name)
+            while definition is not None:
+                if definition.joint:
+                    i = definition.names.index(name) if name in definition.names else -1
+                    last = i == len(definition.names) - 1
+                    words = [w for row in definition.rows for w in (row[i:] if last else row[i : i + 1])] if i >= 0 else []
+                else:
+                    words = [term for term in definition.terms if isinstance(term, Word)]
+                for word in words:
+                    if word.plain and (word.parts or not definition.joint):
+                        self._must_match(name, word.text, word.span or definition.span)
+                definition = definition.previous.get(name) if definition.append or definition.joint else None
 
     def _override_now(self, name: str) -> None:
         """The command line's value for a name that is assigned already (a Flowfile.py)."""
@@ -361,18 +396,45 @@ class Scope:
     def _evaluate(self, definition: Definition) -> Relation | Follower:
         if definition.value is None:
             if definition.busy:
-                raise Circular(
+                error = Circular(
                     f"the value of {' and '.join(definition.names)} holds itself, by way of other names",
                     definition.span,
                     "break the circle: one of the names must have a value of its own",
                 )
+                error.definition = definition
+                raise error
             definition.busy = True
+            cut = self.world.cut if self.world is not None else set()
+            before = set(cut)
+            cut.clear()
             try:
                 scope = definition.foreign or self
-                definition.value = scope._compute(definition)
+                value = scope._compute(definition)
             finally:
                 definition.busy = False
+                cut.discard(definition)
+                whole = not cut
+                cut |= before
+            if whole:
+                definition.value = value
+                if isinstance(value, Relation) and not value.rows:
+                    self._tell_empty(definition)
+            return value
         return definition.value
+
+    def _tell_empty(self, definition: Definition, call: Call | None = None) -> None:
+        """Tell the world of a domain that came out empty. What a library leaves empty is its own business."""
+        if self.library is not None or self.world is None:
+            return
+        names = definition.names
+        text = f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} no values"
+        call = call or next((term for term in definition.terms if isinstance(term, Call)), None)
+        if call is not None and not any(old.value is not None for old in definition.previous.values()):
+            written = f"{call.function}({', '.join(word.text for word in call.arguments)})"
+            text += f": {written} {'finds' if call.function == 'glob' else 'gives'} nothing"
+        elif definition.previous:
+            text += ": nothing agrees with the values from before"
+        self.world.empty(definition, text)
 
     def _compute(self, definition: Definition) -> Relation | Follower:
         if definition.joint:
@@ -385,7 +447,8 @@ class Scope:
             if isinstance(old, Follower) or len(old.columns) > 1:
                 first: tuple[Term, ...] = (Word((Hole(name),), definition.span),)
                 return Follower(first + definition.terms, definition)
-            values.extend(row[0] for row in old.rows)
+            if before.terms or before.append or before.joint:  # “NAME =” with nothing is nothing to add to
+                values.extend(row[0] for row in old.rows)
         elif not definition.terms:
             values.append(("",))
         for term in definition.terms:
@@ -404,7 +467,7 @@ class Scope:
                 for text in static:
                     self._must_match(name, text, term.span or definition.span)
                     values.append((text,))
-        if before is not None and len(definition.terms) == 1 and self._selects(definition.terms[0], name):
+        if before is not None and not definition.append and len(definition.terms) == 1 and self._selects(definition.terms[0], name):
             kept = self._evaluate(before)
             if isinstance(kept, Relation):
                 found = {cell[0] for cell in values if cell}
@@ -444,7 +507,7 @@ class Scope:
         rows = list(dict.fromkeys(rows))
         result = Relation(names, rows)
         former: list[Relation] = []
-        for old in dict.fromkeys(definition.previous.values()):
+        for old in sorted(dict.fromkeys(definition.previous.values()), key=lambda d: d.number):
             value = self._evaluate(old)
             if isinstance(value, Follower):
                 raise FlowError(
@@ -552,7 +615,7 @@ class Scope:
             found: list[tuple[str, dict[str, str]]] = []
             for flat in arguments:
                 parts = [p for p in flat if isinstance(p, (str, Hole))]
-                found.extend(world.glob(self, parts, left, bound, span))
+                found.extend(world.glob(parts, definition.patterns, span))
             if any(isinstance(p, Hole) for flat in arguments for p in flat):
                 rows = list(
                     dict.fromkeys(
@@ -655,6 +718,8 @@ class Scope:
                     continue
                 if alternatives is None:
                     alternatives = self._alternatives(part, owner)
+                    if part.star:
+                        alternatives = [tuple(_starred(p) for p in flat) for flat in alternatives]
                 if len(alternatives) == 1:
                     fresh.append((chosen, done + alternatives[0]))
                 else:
@@ -669,6 +734,11 @@ class Scope:
             return self.flatten(parts)
         finally:
             self._lazy = False
+
+    def reads(self, name: str) -> bool:
+        """Whether what a name is can be known only by calling functions, which were not called yet."""
+        definition = self.definitions.get(name)
+        return definition is not None and self._reads(definition)
 
     def _reads(self, definition: Definition, busy: tuple[int, ...] = ()) -> bool:
         """Whether evaluating a definition may call a function."""
@@ -889,7 +959,11 @@ class Scope:
         key = (id(hole.definition), hole.term, tuple(bound.get(n, "") for n in dict.fromkeys(names)))
         rows = self._calls.get(key)
         if rows is None:
-            rows = self._calls[key] = self._call_rows(call, hole.definition, bound)
+            rows = self._call_rows(call, hole.definition, bound)
+            if self.world is None or not self.world.cut:
+                self._calls[key] = rows
+                if not rows:
+                    self._tell_empty(hole.definition, call)
         return rows
 
     def _holes(self, flat: Iterable[object]) -> Iterator[str]:
@@ -965,6 +1039,21 @@ PATH_ATTRIBUTES = frozenset("name stem ext dir".split())
 RESERVED = frozenset("in out cpus mem gpus attempt depfile log".split())
 
 
+def _split(value: str, span: Span | None) -> tuple[Word, ...]:
+    """The words of a variable of the environment: as a shell reads them, or where it could not, as they are."""
+    import shlex
+
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        words = value.split()
+    return tuple(Word((word,) if word else (), span) for word in words)
+
+
+def _starred(part: FlatPart) -> FlatPart:
+    return part._replace(star=True) if isinstance(part, Hole) else part
+
+
 def _text(flat: Iterable[object]) -> str:
     parts = tuple(flat)
     text = "".join(str(p) for p in parts)
@@ -984,8 +1073,6 @@ def _cells(cells: Sequence[Cell]) -> Iterator[tuple[str, ...]]:
     if all(len(cell) == 1 for cell in cells):
         yield tuple(cell[0] for cell in cells)
         return
-    from itertools import product
-
     yield from product(*cells)
 
 

@@ -105,8 +105,10 @@ class Progress:
             if event[key]:
                 parts.append(f"{event[key]} {word}")
         took = self._time(event["seconds"])
-        if event.get("would_run"):
-            return f"{event['would_run']} of {self.total} jobs would run"
+        if event.get("would_run") or event.get("dry_run") and event["cached"]:
+            some = [f"{event['would_run']} of {self.total} jobs would run"] if event.get("would_run") else []
+            some += [f"{event['cached']} would come from the cache"] if event["cached"] else []
+            return ", ".join(some)
         if event.get("interrupted"):
             return f"interrupted ({', '.join(parts) or 'nothing was done'})"
         if not event["ok"]:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from buildflow.errors import FlowError
 from buildflow.job import Amounts, Job
+from buildflow.plan.world import Pending
 from buildflow.quantity import format_memory
+
+if TYPE_CHECKING:
+    from buildflow.decide import Decider
+    from buildflow.plan.plan import Plan
+
+LIMITED = ("mem", "gpus")
 
 
 class Resources:
@@ -19,7 +27,7 @@ class Resources:
     ) -> None:
         self.cpus = cpus
         self.mem = physical_memory() if mem is None else mem
-        self.devices = devices() if gpus is None else [str(i) for i in range(gpus)]
+        self.devices = devices(gpus)
         self.named = dict(named)
         self.used_cpus = 0
         self.used_mem = 0.0
@@ -47,7 +55,16 @@ class Resources:
                 raise FlowError(
                     f"{job.target} asks for resource.{name} = {value:g}, and the limit is {limit:g}",
                     attributes[f"resource.{name}"].span,
+                    f"ask for less, or raise the limit (--resource {name}=…)",
                 )
+
+    def excess(self, job: Job, amounts: Amounts) -> FlowError | None:
+        """What `check` would raise."""
+        try:
+            self.check(job, amounts)
+        except FlowError as error:
+            return error
+        return None
 
     def fits(self, amounts: Amounts) -> bool:
         if self.used_cpus + amounts.cpus > self.cpus and self.used_cpus:
@@ -76,7 +93,7 @@ class Resources:
         self.used_mem -= amounts.mem or 0.0
         for name, value in amounts.named.items():
             self.used[name] -= value
-        self.free_devices = sorted(self.free_devices + given)
+        self.free_devices = sorted(self.free_devices + given, key=self.devices.index)
 
 
 def physical_memory() -> float:
@@ -87,9 +104,52 @@ def physical_memory() -> float:
         return float(1 << 50)
 
 
-def devices() -> list[str]:
-    """The numbers of the GPUs that this process may use."""
+def devices(limit: int | None = None) -> list[str]:
+    """The numbers of the GPUs that this process may use; where a limit is given, that many, whatever is found."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [word.strip() for word in visible.split(",") if word.strip()]
-    return sorted(name[len("/dev/nvidia") :] for name in glob.glob("/dev/nvidia[0-9]*"))
+        found = [word.strip() for word in visible.split(",") if word.strip()]
+    else:
+        found = sorted((name[len("/dev/nvidia") :] for name in glob.glob("/dev/nvidia[0-9]*")), key=lambda n: (len(n), n))
+    if limit is None:
+        return found
+    more = (str(i) for i in range(len(found) + limit) if str(i) not in found)
+    return [*found, *(next(more) for _ in range(limit - len(found)))][:limit]
+
+
+def over_limits(resources: Resources, decider: Decider) -> dict[int, FlowError]:
+    """The jobs of a plan that are known to ask for more than there is, as far as that is known before anything runs."""
+    found: dict[int, FlowError] = {}
+    plan = decider.plan
+    rules = decider.resolver.builder.rules
+    fine: dict[int, bool] = {}  # rules whose jobs all ask for the same, and not for too much
+    for number, index in enumerate(plan.rule):
+        if fine.get(index):
+            continue
+        asked = [a for name, a in rules[index].attributes.items() if name in LIMITED or name.startswith("resource.")]
+        if not asked:
+            fine[index] = True
+            continue
+        job = decider.job(number)
+        try:
+            quantities = [job.quantity(attribute.name) for attribute in asked]
+            varies = {name for quantity in quantities if quantity is not None for name in quantity.names} - {"attempt"}
+            if varies and not _all_sources(plan, number):
+                continue
+            error = resources.excess(job, job.amounts(decider.size(job)))
+        except Pending:
+            continue
+        if error is not None:
+            found[number] = error
+        elif not varies and all(attribute.plain for attribute in asked):
+            fine[index] = True
+    return found
+
+
+def _all_sources(plan: Plan, job: int) -> bool:
+    """Whether all that `size(…)` may ask for is there before anything runs."""
+    for f in (*plan.inputs[job], *plan.after[job]):
+        tree = plan.tree(job, f)
+        if any(plan.maker[member] >= 0 for member in (tree[0] if tree is not None else (f,))):
+            return False
+    return True

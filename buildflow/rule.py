@@ -6,16 +6,18 @@ Rules hold words, not files: `buildflow.plan` binds them to paths. What a rule m
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from buildflow.attribute_checks import check_attributes
 from buildflow.errors import FlowError, Span
 from buildflow.lang.statements import RecipeText
 from buildflow.names import RESERVED, Scope
 from buildflow.near import did_you_mean, near
 from buildflow.quantity import Quantity, compile_quantity
-from buildflow.template import Hole, Word, parse_word
+from buildflow.template import IDENTIFIER, Hole, Word, parse_word
 
 if TYPE_CHECKING:
     from buildflow.recipe.fill import Filler
@@ -26,10 +28,9 @@ TEXTS = frozenset(
 )
 WORKERS = frozenset("debug cf slurm sge psij dask".split())
 QUANTITIES = {
-    "cpus": "count", "mem": "memory", "gpus": "count", "time": "time", "retries": "count", "priority": "count",
+    "cpus": "count", "mem": "memory", "gpus": "count", "time": "time", "retries": "count", "priority": "number",
     "batch": "count",
 }  # fmt: skip
-HOOKS = ("pre_run", "pre_run_task", "post_run_task", "post_run")
 RESOURCE_HOLES = frozenset(("cpus", "mem", "gpus", "attempt"))
 PYTHON_NAMES = frozenset("job inputs outputs wildcards".split())
 
@@ -48,7 +49,17 @@ class Attribute:
 
     @property
     def plain(self) -> bool:
-        return all(word.plain for word in self.words)
+        """Whether no hole is in it (a `*` is text here)."""
+        return not any(isinstance(part, Hole) for word in self.words for part in word.parts)
+
+    def quantity(self, filled: str | None = None) -> Quantity:
+        """The number that it writes down (`filled`: its text with the holes filled). FlowError at the very place."""
+        unit = QUANTITIES.get(self.name, "count")
+        if filled is not None:
+            return compile_quantity(filled, unit, self.span)
+        if self._quantity is None:
+            self._quantity = compile_quantity(self.text or "", unit, self.span)
+        return self._quantity
 
 
 class Attributes(dict[str, Attribute]):
@@ -80,9 +91,7 @@ def check_attribute(name: str, text: str | None, span: Span | None, known_worker
             or f"there are: {' '.join(sorted(FLAGS | TEXTS))} resource.NAME",
         )
     if text is None and name not in FLAGS:
-        raise FlowError(f"the attribute “{name}” needs a value", span, f"write {name} = …")
-    if name == "stage" and text is not None and "{" not in text and text.strip() not in ("auto", "link", "copy"):
-        raise FlowError(f"stage = {text} is none of auto, link, copy", span)
+        raise FlowError(f"the attribute “{name}” needs a value", span, f"write [{name} = …]")
 
 
 class Recipe:
@@ -182,10 +191,6 @@ class Rule:
                 names.setdefault(name)
         return list(names)
 
-    def quantity(self, name: str, text: str, span: Span | None) -> Quantity:
-        unit = QUANTITIES.get(name, "count")
-        return compile_quantity(text, unit, span)
-
     # ---- checks that need nothing but the rule and its scope ---------------------------------------------------
 
     def check(self) -> None:
@@ -208,6 +213,12 @@ class Rule:
                 raise FlowError(
                     f"“{label}” has two meanings in this rule: a named file and {other}", span, "rename one of them"
                 )
+        python = self.recipe is not None and (self.recipe.kind == "python" or self.recipe.kind == "function")
+        for name in sorted(wildcards | starred) if python else ():
+            if name in PYTHON_NAMES:
+                raise FlowError(
+                    f"“{name}” is a reserved name in a Python recipe", self.span, "choose another name for the wildcard"
+                )
         for word, some in zip(self.targets, names, strict=True):
             for part in word.parts:
                 if type(part) is not str and not isinstance(part, Hole):
@@ -216,7 +227,8 @@ class Rule:
                     )
                 if isinstance(part, Hole):
                     self._check_target_hole(part, word)
-            missing = [name for name in wildcards if name not in some]
+            # a name that a function gives may turn out to have one value, and be text: the plan looks again
+            missing = [name for name in wildcards if name not in some and not scope.reads(name)]
             if missing and not self.phony and self.recipe is not None:
                 raise FlowError(
                     f"the target {word.text} does not use {{{missing[0]}}}, which another target of the rule does",
@@ -227,10 +239,21 @@ class Rule:
             for name in ("phony", "inplace"):
                 if self.attributes.flag(name) and name == "inplace":
                     raise FlowError(f"[{name}] without a recipe", self.attributes[name].span)
-        elif self.recipe.kind == "shell":
-            self._check_holes(wildcards | starred, set(inputs) | set(outputs))
+        labels = set(inputs) | set(outputs)
         if self.recipe is not None:
+            names_known = wildcards | starred | labels | set(scope.definitions)
+            for word in self.targets:
+                names_known.update(word.names)
+            if self.recipe.kind == "shell":
+                self.check_holes(self.recipe.filler, self.recipe.at, names_known, labels)
+            check_attributes(self, names_known, labels)
             self._check_misspelt(wildcards)
+
+    def wildcards(self) -> set[str]:
+        """The names that its targets bind."""
+        starred: set[str] = set()
+        found = {name for word in self.targets for name in self._names_of(word, starred)}
+        return found - starred
 
     def _names_of(self, word: Word, starred: set[str]) -> set[str]:
         """The base names of a target word: followers replaced by the names that they hold, one-valued ones left out."""
@@ -245,7 +268,11 @@ class Rule:
                     if isinstance(term, Word):
                         inner.extend(p for p in term.parts if isinstance(p, Hole))
             if inner and hole.name not in chain:
-                stack.extend((one, (*chain, hole.name)) for one in inner if one.name != hole.name)
+                stack.extend(
+                    (one._replace(star=hole.star or one.star), (*chain, hole.name))
+                    for one in inner
+                    if one.name != hole.name
+                )
                 continue
             if definition is not None and not definition.joint and len(definition.terms) == 1:
                 if isinstance(definition.terms[0], Word) and definition.terms[0].plain and not definition.append:
@@ -264,13 +291,15 @@ class Rule:
                 f"{{{hole.name}}} in a target", word.span, "it is a name of recipes; choose another wildcard"
             )
 
-    def _check_holes(self, wildcards: set[str], labels: set[str]) -> None:
+    def check_holes(
+        self, filler: Filler, at: Callable[[int, int], Span | None], names: Collection[str], labels: Collection[str]
+    ) -> None:
+        """Raises FlowError for a hole of a shell text that names nothing known, or a known name in another form."""
         from buildflow.lang.refuse import hole_hint
 
-        assert self.recipe is not None
-        known = wildcards | labels | set(self.scope.definitions) | RESERVED
-        for hole, offset in self.recipe.filler.holes:
-            span = self.recipe.at(offset, len(str(hole))) or self.span
+        known = RESERVED.union(names)
+        for hole, offset in filler.holes:
+            span = at(offset, len(str(hole))) or self.span
             if hole.name not in known:
                 hint = hole_hint(hole) or did_you_mean(hole.name, known)
                 literal = f"for the text itself write {{{{{str(hole)[1:-1]}}}}}"
@@ -295,6 +324,8 @@ class Rule:
                 raise FlowError(
                     "{depfile}, but the rule has no depfile", span, "add [depfile = build/{name}.d] above the rule"
                 )
+            if hole.name == "mem" and "mem" not in self.attributes:
+                raise FlowError("{mem}, but the rule has no mem", span, "add [mem = 2G] above the rule")
             if hole.name == "log" and "log" not in self.attributes:
                 raise FlowError("{log}, but the rule has no log", span, "add [log = logs/{name}.txt] above the rule")
 
@@ -340,12 +371,17 @@ class Rule:
 
 
 def word_list(value: Any, span: Span | None) -> list[Word]:
-    """What Python gives for targets and inputs: a string is one word, a list several, a dict names them."""
+    """What Python gives for targets and inputs: a string is one word, an iterable several, a mapping names them."""
     if value is None:
         return []
-    if isinstance(value, dict):
-        return [Word(word.parts, span, str(label)) for label, inner in value.items() for word in word_list(inner, span)]
-    if isinstance(value, (list, tuple, set, frozenset)):
-        items = sorted(map(str, value)) if isinstance(value, (set, frozenset)) else value
+    if isinstance(value, Mapping):
+        for label in value:
+            if not isinstance(label, str) or not IDENTIFIER.fullmatch(label):
+                raise FlowError(f"{label!r} is no name for a file", span, "a name is letters, digits and _")
+        return [Word(word.parts, span, label) for label, inner in value.items() for word in word_list(inner, span)]
+    if isinstance(value, (bytes, os.PathLike)):
+        return [parse_word(os.fsdecode(value), span)]
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
         return [word for inner in items for word in word_list(inner, span)]
     return [parse_word(str(value), span)]

@@ -17,6 +17,7 @@ UTF-8 as surrogate escapes); paths are as the recipe sees them, relative to the 
     names           {name: [value]}: the names that follow the wildcards; one value arrives as text, several as a list
     vars            {name: value}: the variables of the environment that the rule lists
     cpus mem gpus attempt depfile log     what the rule's holes of that name say; other keys do not reach the recipe
+    returned        a file for "text", "bytes" or "json": how a function's value was written (optional)
     root_dirs       [path]: put in front of sys.path (for "python" behind the current folder)
   kind "python":
     text            the recipe
@@ -205,6 +206,13 @@ def from_source(roots: list[str]) -> None:
         del sys.path_importer_cache[path]
 
 
+def forget_source() -> None:
+    """The roots of `from_source` are as others again (its hook is the caller's to take out of sys.path_hooks)."""
+    for path in [path for path in sys.path_importer_cache if any((path + "/").startswith(f"{r}/") for r in _from_source)]:
+        del sys.path_importer_cache[path]
+    _from_source.clear()
+
+
 def run_python(job: dict[str, Any]) -> None:
     import linecache
     import types
@@ -234,7 +242,7 @@ def run_call(job: dict[str, Any]) -> None:
     arguments, keywords = bind(function, name, values_of(job, Path))
     result = function(*arguments, **keywords)
     if result is not None:
-        deliver(result, name, job.get("outputs") or [], here)
+        deliver(result, name, job.get("outputs") or [], here, job.get("returned"))
 
 
 def find_function(job: dict[str, Any]) -> Any:
@@ -286,8 +294,9 @@ def bind(function: Any, name: str, values: dict[str, Any]) -> Any:
     return arguments, keywords
 
 
-def deliver(result: Any, name: str, outputs: list[str], here: str) -> None:
-    """Write a function's value to its one output; `here`: where the job began, since the function may have moved."""
+def deliver(result: Any, name: str, outputs: list[str], here: str, note: str | None = None) -> None:
+    """Write a function's value to its one output; `here`: where the job began, since the function may have moved.
+    `note`: a file that is to hold how it was written: text, bytes or json."""
     import inspect
 
     if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
@@ -301,12 +310,12 @@ def deliver(result: Any, name: str, outputs: list[str], here: str) -> None:
         raise Wrong(f"{name} returned a value, and its output {outputs[0]} is a folder: let it write files there")
     try:
         if isinstance(result, (bytes, bytearray, memoryview)):
-            content = bytes(result)
+            how, content = "bytes", bytes(result)
         elif isinstance(result, str):
-            content = str.encode(result, "utf-8", "surrogateescape")
+            how, content = "text", str.encode(result, "utf-8", "surrogateescape")
         else:
             _check_keys(result, ())
-            content = json.dumps(result, allow_nan=False).encode("ascii")
+            how, content = "json", json.dumps(result, allow_nan=False).encode("ascii")
     except (TypeError, ValueError, RecursionError) as error:
         kind = type(result).__name__
         raise Wrong(
@@ -315,6 +324,12 @@ def deliver(result: Any, name: str, outputs: list[str], here: str) -> None:
         ) from None
     with open(os.path.join(here, outputs[0]), "wb") as file:
         file.write(content)
+    if note is not None:
+        try:
+            with open(note, "w", encoding="ascii") as told:
+                told.write(how)
+        except OSError:
+            pass  # a file that reads as JSON will be taken for that
 
 
 def _check_keys(value: Any, above: Any) -> None:

@@ -1,26 +1,26 @@
 """The private folder that a job runs in: its inputs at their relative paths, the parents of its outputs, nothing else.
 
-`.bflow/work/N` are a few numbered folders kept from build to build. What one holds stays for the next job, and only
-what differs is changed. After a run it tells what the job touched and what it left that nobody declared.
+`.bflow/work/N` are a few numbered folders kept from build to build. What one holds stays for the next job of the same
+rule, and only what differs is changed. After a run it tells what the job touched and what it left that nobody declared.
+What an input is, and whether outputs are right, is decided elsewhere (`staging`, `outputs`).
 """
 
 from __future__ import annotations
 
 import fcntl
+import marshal
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from buildflow.errors import BuildError
 from buildflow.files import copy, remove_tree
 
-SMALL = 1 << 20
-"""Bytes up to which an input is a real file in the sandbox; larger ones are symlinks."""
+MOST = 64
+"""Folders that are opened before one of another rule is taken."""
 
-MANY = 1000
-"""Files above which a folder is one link."""
-
-Stat = tuple[int, int, int, int]
+Stat = tuple[int, int, int, int, int]
 
 
 class Piece:
@@ -36,16 +36,22 @@ class Piece:
 
 
 class _Held:
-    __slots__ = ("digest", "link", "stat")
+    """What stands in a sandbox under one name: a link with that text, or a real file with that signature."""
 
-    def __init__(self, digest: bytes, link: str | None, stat: Stat | None) -> None:
+    __slots__ = ("digest", "source", "stat")
+
+    def __init__(self, digest: bytes, source: str, stat: Stat | None) -> None:
         self.digest = digest
-        self.link = link
+        self.source = source
         self.stat = stat
+
+    @property
+    def link(self) -> str | None:
+        return self.source if self.stat is None else None
 
 
 class Sandbox:
-    """One numbered folder, locked as long as the driver or a job that it started lives."""
+    """One numbered folder, locked as long as the driver or a process of a job that it started lives."""
 
     def __init__(self, path: str, lock: int) -> None:
         self.path = path
@@ -54,49 +60,51 @@ class Sandbox:
         self.log = f"{path}.log"
         self.held: dict[str, _Held] = {}
         self.folders: set[str] = set()
-        self.fresh = True
+        self.fresh = True  # whether it is emptied before its next job
+        self.alone = True  # whether no process of its last job lives
+
+    # ---- before a job ------------------------------------------------------------------------------------------
 
     def prepare(self, pieces: Mapping[str, Piece], folders: Iterable[str]) -> None:
         """Make the folder hold just `pieces` (name → piece) and the empty `folders` (names with a final `/`)."""
-        if self.fresh:
-            self._wipe()
-        wanted = set(folders)
-        held = self.held
-        path = self.path
-        for name in [n for n in held if n not in pieces]:
-            self._drop(name)
-        needed: set[str] = set()
-        for name in (*pieces, *wanted):
-            parent = name.rstrip("/").rpartition("/")[0]
-            while parent and parent not in needed:
-                needed.add(parent)
-                parent = parent.rpartition("/")[0]
-        needed.update(name.rstrip("/") for name in wanted)
-        for folder in sorted(self.folders - needed, key=len, reverse=True):
-            try:
-                os.rmdir(f"{path}/{folder}")
-            except OSError:
-                remove_tree(f"{path}/{folder}")
-            self.folders.discard(folder)
+        needed = _with_parents(pieces, folders)
         try:
-            for folder in sorted(needed - self.folders):
-                target = f"{path}/{folder}"
-                try:
-                    os.mkdir(target)
-                except FileExistsError:
-                    remove_tree(target)
-                    os.mkdir(target)
-                self.folders.add(folder)
-            for name, piece in pieces.items():
-                old = held.get(name)
-                if old is not None:
-                    if old.digest == piece.digest and (old.link is None) == piece.real:
-                        if old.link is None or old.link == piece.source:
-                            continue
-                    self._drop(name)
-                self._stage(name, piece)
+            if self.fresh:
+                self._wipe()
+            self._arrange(pieces, needed)
         except OSError as error:
-            raise BuildError(f"cannot stage into {path}: {error.strerror} ({error.filename})") from None
+            self.fresh = True
+            raise BuildError(f"cannot stage into {self.path}: {error.strerror} ({error.filename})") from None
+        except BaseException:
+            self.fresh = True
+            raise
+
+    def _arrange(self, pieces: Mapping[str, Piece], needed: set[str]) -> None:
+        path = self.path
+        for name in [n for n in self.held if n not in pieces]:
+            self._drop(name)
+        for folder in sorted(self.folders - needed, key=len, reverse=True):
+            remove_tree(f"{path}/{folder}")
+            self.folders.discard(folder)
+        for folder in sorted(needed - self.folders):
+            self._make_folder(f"{path}/{folder}")
+            self.folders.add(folder)
+        for name, piece in pieces.items():
+            old = self.held.get(name)
+            if old is not None:
+                if old.digest == piece.digest and (old.stat is not None) == piece.real:
+                    if piece.real or old.source == piece.source:
+                        continue
+                self._drop(name)
+            self._stage(name, piece)
+
+    @staticmethod
+    def _make_folder(target: str) -> None:
+        try:
+            os.mkdir(target)
+        except FileExistsError:
+            remove_tree(target)
+            os.mkdir(target)
 
     def _stage(self, name: str, piece: Piece) -> None:
         target = f"{self.path}/{name.rstrip('/')}"
@@ -105,21 +113,15 @@ class Sandbox:
             self.held[name] = _Held(piece.digest, piece.source, None)
             return
         copy(piece.source, target, mtime_ns=os.stat(piece.source).st_mtime_ns)
-        self.held[name] = _Held(piece.digest, None, quick(target))
+        self.held[name] = _Held(piece.digest, piece.source, quick(target))
 
     def _drop(self, name: str) -> None:
         del self.held[name]
-        target = f"{self.path}/{name.rstrip('/')}"
-        try:
-            os.unlink(target)
-        except FileNotFoundError:
-            pass
-        except OSError:
-            remove_tree(target)
+        remove_tree(f"{self.path}/{name.rstrip('/')}")
 
     def _wipe(self) -> None:
+        assert self.lock >= 0, "only a folder that is ours alone is emptied"
         remove_tree(self.path)
-        remove_tree(self.temporary)
         os.mkdir(self.path)
         self.held = {}
         self.folders = set()
@@ -128,7 +130,9 @@ class Sandbox:
     def empty_temporary(self) -> str:
         """The job's TMPDIR, empty."""
         try:
-            os.rmdir(self.temporary)
+            if not os.listdir(self.temporary) and not os.path.islink(self.temporary):
+                return self.temporary
+            remove_tree(self.temporary)
         except FileNotFoundError:
             pass
         except OSError:
@@ -136,46 +140,66 @@ class Sandbox:
         os.mkdir(self.temporary)
         return self.temporary
 
+    # ---- after a job -------------------------------------------------------------------------------------------
+
+    def reclaim(self) -> bool:
+        """Take the lock anew, after a job; False where a process that left the job's group still holds it."""
+        os.close(self.lock)
+        self.lock = -1
+        self.lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        self.alone = _locked(self.lock)
+        return self.alone
+
     def touched(self) -> list[str]:
-        """The staged inputs that are no longer what was staged; they are staged anew for the next job."""
-        changed = []
-        for name, held in self.held.items():
-            target = f"{self.path}/{name.rstrip('/')}"
-            try:
-                if held.link is not None:
-                    if os.readlink(target) != held.link.rstrip("/"):
-                        changed.append(name)
-                elif quick(target) != held.stat:
-                    changed.append(name)
-            except OSError:
-                changed.append(name)
-        for name in changed:
-            self._drop(name)
+        """The staged inputs that are no longer what was staged; then all is staged anew for the next job."""
+        whole = _is_open_folder(self.path)
+        changed = [name for name, held in self.held.items() if not whole or self._is_touched(name, held)]
+        if changed:
+            self.fresh = True  # also what else it did: a folder may have become a link to somewhere
         return changed
 
+    def _is_touched(self, name: str, held: _Held) -> bool:
+        target = f"{self.path}/{name.rstrip('/')}"
+        try:
+            if held.stat is None:
+                return os.readlink(target) != held.source.rstrip("/")
+            now = quick(target)
+            if now == held.stat:
+                return False
+            if now[:4] != held.stat[:4] or not _same_bytes(target, held.source):
+                return True
+            held.stat = now  # a hard link was made or removed
+        except OSError:
+            return True
+        return False
+
     def leftovers(self, outputs: Sequence[str]) -> list[str]:
-        """What the job left besides inputs and outputs, by name; removed here. Outputs are not touched."""
+        """What the job left besides inputs and outputs, by name (a folder's with a final `/`); it is removed here."""
         found: list[str] = []
-        keep = {name.rstrip("/") for name in outputs}
-        held = self.held
-        links = {name.rstrip("/") for name, h in held.items()}
+        keep = {name.rstrip("/") for name in outputs} | {name.rstrip("/") for name in self.held}
+        keep -= self.folders  # an output folder is looked into where it is still there
+        seen: set[str] = set()
         stack = [""]
         while stack:
             folder = stack.pop()
-            try:
-                with os.scandir(f"{self.path}/{folder}" if folder else self.path) as scan:
-                    entries = list(scan)
-            except OSError:
+            path = f"{self.path}/{folder}" if folder else self.path
+            if not _is_open_folder(path):
+                self.fresh = True  # and no link is followed from here
                 continue
+            with os.scandir(path) as scan:
+                entries = list(scan)
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name
-                if name in links or name in keep:
+                if name in keep:
                     continue
-                if name in self.folders and entry.is_dir(follow_symlinks=False):
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if name in self.folders and is_folder:
+                    seen.add(name)
                     stack.append(name)
                     continue
-                found.append(name + ("/" if entry.is_dir(follow_symlinks=False) else ""))
+                found.append(name + ("/" if is_folder else ""))
                 remove_tree(entry.path)
+        self.folders &= seen  # the others the job has removed, or outputs were moved out of
         return sorted(found)
 
     def close(self) -> None:
@@ -187,53 +211,134 @@ class Sandbox:
 def quick(path: str) -> Stat:
     """A signature that any write changes."""
     st = os.lstat(path)
-    return (st.st_size, st.st_mtime_ns, st.st_ino, st.st_mode)
+    return (st.st_size, st.st_mtime_ns, st.st_ino, st.st_mode, st.st_ctime_ns)
+
+
+def _is_open_folder(path: str) -> bool:
+    """Whether a folder, and no link to one, stands there, which we may read and write."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISDIR(mode) and mode & 0o700 == 0o700
+
+
+def _same_bytes(one: str, other: str) -> bool:
+    """Whether two files hold the same (only asked where a signature moved by its ctime alone)."""
+    with open(one, "rb") as a, open(other, "rb") as b:
+        while True:
+            left, right = a.read(1 << 20), b.read(1 << 20)
+            if left != right:
+                return False
+            if not left:
+                return True
+
+
+def _with_parents(names: Iterable[str], folders: Iterable[str]) -> set[str]:
+    """The folders that must be there, without final `/`."""
+    needed = {name.rstrip("/") for name in folders}
+    for name in (*names, *needed):
+        parent = name.rstrip("/").rpartition("/")[0]
+        while parent and parent not in needed:
+            needed.add(parent)
+            parent = parent.rpartition("/")[0]
+    return needed
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 class Pool:
-    """The numbered sandboxes of a project."""
+    """The numbered sandboxes of a project: one build at a time takes and gives them.
+
+    What they hold is written to `held` at the end and read at the next build; a killed driver leaves no such file, and
+    then they are emptied when they are used.
+    """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.idle: dict[int, list[Sandbox]] = {}
+        self.idle: dict[str, list[Sandbox]] = {}
         self.all: list[Sandbox] = []
+        self._busy: list[Sandbox] = []  # those in which a process of an ended job lives on
+        self._rules: dict[Sandbox, str] = {}
+        self._saved: dict[int, tuple[str, Any, Any]] | None = None
+        self._used: set[int] = set()
         self._next = 0
 
-    def take(self, shape: int) -> Sandbox:
-        """An unused sandbox, one that a job of the same rule (`shape`) had where there is one."""
-        same = self.idle.get(shape)
+    def take(self, rule: str) -> Sandbox:
+        """An unused sandbox, one that a job of the same rule had where there is one."""
+        same = self.idle.get(rule)
         if same:
             return same.pop()
-        return self._open()
-
-    def _any_idle(self) -> Sandbox | None:
-        for some in self.idle.values():
-            if some:
-                return some.pop(0)
-        return None
-
-    def _open(self, most: int = 64) -> Sandbox:
-        if len(self.all) >= most:
-            found = self._any_idle()
+        for sandbox in self._busy:
+            if sandbox.reclaim():
+                self._busy.remove(sandbox)
+                return sandbox
+        if self._saved is None:
+            self._read()
+        assert self._saved is not None
+        for number in [n for n, saved in self._saved.items() if saved[0] == rule]:
+            found = self._open(number)
             if found is not None:
                 return found
-        os.makedirs(self.folder, exist_ok=True)
+        if len(self.all) >= MOST:
+            for some in self.idle.values():
+                if some:
+                    return some.pop(0)
         while True:
-            number = self._next
+            found = self._open(self._next)
             self._next += 1
-            path = f"{self.folder}/{number}"
-            lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(lock)  # a job of a killed driver still runs there
-                continue
-            sandbox = Sandbox(path, lock)
-            self.all.append(sandbox)
-            return sandbox
+            if found is not None:
+                return found
 
-    def give(self, sandbox: Sandbox, shape: int) -> None:
-        self.idle.setdefault(shape, []).append(sandbox)
+    def _open(self, number: int) -> Sandbox | None:
+        """The sandbox of a number; None where it is in use, as by a job of a killed driver."""
+        assert self._saved is not None
+        saved = self._saved.pop(number, None)
+        if number in self._used:
+            return None
+        path = f"{self.folder}/{number}"
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        if not _locked(lock):
+            os.close(lock)
+            return None
+        self._used.add(number)
+        sandbox = Sandbox(path, lock)
+        self.all.append(sandbox)
+        if saved is not None:
+            sandbox.held = {name: _Held(digest, source, st) for name, (digest, source, st) in saved[1].items()}
+            sandbox.folders = set(saved[2])
+            sandbox.fresh = False
+            if not sandbox.touched():
+                sandbox.leftovers(())
+        return sandbox
+
+    def _read(self) -> None:
+        """What the last build left; the file goes, so that nothing is taken from a build that was killed."""
+        os.makedirs(self.folder, exist_ok=True)
+        path = f"{self.folder}/held"
+        self._saved = {}
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+            os.unlink(path)
+            self._saved = marshal.loads(data)
+        except (OSError, ValueError, EOFError, TypeError):
+            pass
+
+    def give(self, sandbox: Sandbox, rule: str) -> None:
+        """Take a sandbox back, for jobs of that rule first."""
+        if sandbox.alone:
+            self._rules[sandbox] = rule
+            self.idle.setdefault(rule, []).append(sandbox)
+        else:
+            sandbox.fresh = True
+            self._busy.append(sandbox)
 
     def retire(self, sandbox: Sandbox, target: str) -> None:
         """Move a sandbox away (that of a failed job, kept); its number is made anew."""
@@ -246,49 +351,23 @@ class Pool:
         sandbox.fresh = True
 
     def close(self) -> None:
+        """Write down what idle sandboxes hold, and unlock all."""
+        kept: dict[int, tuple[str, Any, Any]] = dict(self._saved or {})
+        for some in self.idle.values():
+            for sandbox in some:
+                if not sandbox.fresh:
+                    held = {name: (h.digest, h.source, h.stat) for name, h in sandbox.held.items()}
+                    kept[int(os.path.basename(sandbox.path))] = (self._rules[sandbox], held, sorted(sandbox.folders))
+        if self.all and kept:
+            path = f"{self.folder}/held"
+            try:
+                with open(f"{path}.new", "wb") as file:
+                    file.write(marshal.dumps(kept))
+                os.replace(f"{path}.new", path)
+            except OSError:
+                pass  # then they are emptied
         for sandbox in self.all:
             sandbox.close()
         self.all = []
         self.idle = {}
-
-
-def collect(path: str, outputs: Sequence[tuple[str, str]], is_own: Callable[[str], bool]) -> str | None:
-    """Check the outputs (project name, name in the sandbox) of a job that ended well; what is wrong, or None.
-
-    A link to an input or output of the job is replaced by its content.
-    """
-    missing: list[str] = []
-    for name, staged in outputs:
-        target = f"{path}/{staged.rstrip('/')}"
-        try:
-            st = os.lstat(target)
-        except OSError:
-            missing.append(name)
-            continue
-        if stat.S_ISLNK(st.st_mode):
-            real = os.path.realpath(target)
-            if not os.path.exists(real):
-                return f"the output {name} is a link that leads nowhere ({os.readlink(target)})"
-            if not is_own(real):
-                return f"the output {name} is a link out of the sandbox ({os.readlink(target)}); write the file itself"
-            if os.path.isdir(real) and not staged.endswith("/"):
-                return f"the output {name} is a link to a folder"
-            os.unlink(target)
-            if os.path.isdir(real):
-                from buildflow.files import place_tree
-
-                place_tree(real, target, staging=os.path.dirname(target))
-            else:
-                copy(real, target)
-            st = os.lstat(target)
-        if staged.endswith("/"):
-            if not stat.S_ISDIR(st.st_mode):
-                return f"the output {name} should be a folder, and is a file"
-        elif stat.S_ISDIR(st.st_mode):
-            return f"the output {name} should be a file, and is a folder (a rule that makes a folder writes {name}/)"
-        elif not stat.S_ISREG(st.st_mode):
-            return f"the output {name} is no plain file or folder"
-    if missing:
-        several = "s" if len(missing) > 1 else ""
-        return f"the recipe ended well but did not make its output{several} {', '.join(missing)}"
-    return None
+        self._busy = []

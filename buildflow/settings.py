@@ -1,6 +1,7 @@
 """Settings: the command line, then `BFLOW_*`, then the project's `bflow.toml`, then `~/.config/bflow/config.toml`.
 
-`[profile.NAME]` groups them; `--profile NAME` (or `BFLOW_PROFILE`) lays that group over its file.
+`[profile.NAME]` groups them: `--profile NAME` (or `BFLOW_PROFILE`, or `profile = "NAME"`) lays that group of a file
+over the rest of the file. What a setting does is the business of who reads it.
 """
 
 from __future__ import annotations
@@ -9,14 +10,22 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from buildflow.errors import FlowError
-from buildflow.near import did_you_mean
+from buildflow.errors import FlowError, Source, Span
+from buildflow.near import did_you_mean, near
 
 KNOWN: dict[str, type] = {
     "worker": str, "jobs": int, "env": str, "default_env": str, "cache_root": str, "readonly_cache": list,
     "keep_going": bool, "resources": dict, "options": dict, "profile": str, "verbose": bool, "quiet": bool,
     "container": str, "environments": dict,
 }  # fmt: skip
+
+PATHS = ("cache_root", "readonly_cache")
+
+NOT_SETTINGS = frozenset(("BFLOW_JOB", "BFLOW_TARGET", "BFLOW_RULE", "BFLOW_ERRORED", "BFLOW_CACHE_DIR"))
+"""What jobs and hooks see; they may call bflow."""
+
+_KINDS = {str: "text", int: "a whole number", bool: "true or false", list: "a list of texts", dict: "a table"}
+_TRUE, _FALSE = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
 
 
 def setting_files(root: str, environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -27,91 +36,199 @@ def setting_files(root: str, environ: Mapping[str, str] = os.environ) -> list[st
 
 def settings(root: str, profile: str | None, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """All settings below the command line. Raises FlowError for a broken file, an unknown name or a wrong type."""
+    files = [_File(path, root) for path in setting_files(root, environ)]
+    profile = profile or environ.get("BFLOW_PROFILE") or None
+    for file in reversed(files):
+        profile = profile or file.profile
     found: dict[str, Any] = {}
-    profile = profile or environ.get("BFLOW_PROFILE")
-    seen_profile = False
-    for path in setting_files(root, environ):
-        data = _read(path)
-        profiles = data.pop("profile", {})
-        if isinstance(profiles, str):
-            profile = profile or profiles
-            profiles = {}
-        _merge(found, data, path)
-        if profile and profile in profiles:
-            seen_profile = True
-            _merge(found, profiles[profile], path)
-        elif profile and profiles:
-            found.setdefault("_profiles", []).extend(profiles)
-    if profile and not seen_profile:
-        known = found.get("_profiles", [])
-        raise FlowError(
-            f"there is no profile {profile}", None, did_you_mean(profile, known) or "write [profile.NAME] in bflow.toml"
-        )
-    found.pop("_profiles", None)
-    for name, value in environ.items():
-        if name.startswith("BFLOW_") and name[6:].lower() in KNOWN and name != "BFLOW_PROFILE":
-            key = name[6:].lower()
-            found[key] = _from_text(key, value, name)
+    for file in files:
+        _merge(found, file.values)
+        if profile is not None:
+            _merge(found, file.profiles.get(profile, {}))
+    if profile is not None and not any(profile in file.profiles for file in files):
+        known = [name for file in files for name in file.profiles]
+        there = f"there are: {' '.join(known)}" if known else f"write [profile.{profile}] in bflow.toml"
+        raise FlowError(f"there is no profile “{profile}”", None, did_you_mean(profile, known) or there)
+    _merge(found, _of_environment(environ))
+    found.pop("profile", None)
     return found
 
 
-def _from_text(key: str, value: str, name: str) -> Any:
-    kind = KNOWN[key]
+def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Lay settings over others; tables key by key."""
+    for name, value in values.items():
+        into[name] = {**into.get(name, {}), **value} if KNOWN[name] is dict else value
+
+
+# ---- the environment -------------------------------------------------------------------------------------------
+
+
+def _of_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for variable, text in environ.items():
+        if not variable.startswith("BFLOW_") or not text or variable in NOT_SETTINGS:
+            continue
+        name = variable[6:].lower()
+        if name not in KNOWN or variable != variable.upper():
+            meant = near(variable, [f"BFLOW_{known.upper()}" for known in KNOWN], 1)
+            if meant:  # others may have variables of such names; a misspelt one is not passed over
+                raise FlowError(
+                    f"the environment has {variable}, which is no setting", None, f"did you mean {meant[0]}?"
+                )
+            continue
+        found[name] = _from_text(name, text, variable)
+    return found
+
+
+def _from_text(name: str, text: str, variable: str) -> Any:
+    kind = KNOWN[name]
+    value: Any = text
     if kind is int:
-        try:
-            return int(value)
-        except ValueError:
-            raise FlowError(f"{name}={value} is no number") from None
-    if kind is bool:
-        return value.lower() not in ("", "0", "no", "false", "off")
-    if kind is list:
-        return [part for part in value.split(os.pathsep) if part]
-    if kind is dict:
-        return dict(part.partition("=")[::2] for part in value.split())
-    return value
+        value = int(text) if text.strip().isdecimal() else text
+    elif kind is bool:
+        value = True if text.lower() in _TRUE else False if text.lower() in _FALSE else text
+    elif kind is list:
+        value = [part for part in text.split(os.pathsep) if part]
+    elif kind is dict:
+        words = [word.partition("=") for word in text.split()]
+        if not all(key and equals for key, equals, _ in words):
+            raise FlowError(f"{variable}={text}: it is written as NAME=VALUE NAME=VALUE")
+        value = {key: part for key, _, part in words}
+    problem = _problem(name, value)
+    if problem is not None:
+        raise FlowError(f"{variable}={text}: {problem}")
+    return _placed(name, value, os.getcwd())
 
 
-def _read(path: str) -> dict[str, Any]:
-    if not os.path.exists(path):
-        return {}
-    import sys
-
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        with open(path, "rb") as file:
-            data: dict[str, Any] = tomllib.load(file)
-            return data
-    except tomllib.TOMLDecodeError as error:
-        raise FlowError(f"{path}: {error}") from None
-    except OSError as error:
-        raise FlowError(f"cannot read {path}: {error.strerror}") from None
+def _problem(name: str, value: Any) -> str | None:
+    """What is wrong with a value; None where nothing is."""
+    kind: type = KNOWN[name]
+    fits = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+    if not fits:
+        return f"{name} should be {_KINDS[kind]}"
+    if name == "jobs" and value < 1:
+        return "jobs should be 1 or more"
+    if kind is list and not all(isinstance(item, str) for item in value):
+        return f"{name} should be {_KINDS[kind]}"
+    if name in ("resources", "options"):
+        for key, item in value.items():
+            if not isinstance(item, (str, int, float)) or isinstance(item, bool) and name == "resources":
+                return f"{name}.{key} should be a number or a text"
+    return None
 
 
-def _merge(into: dict[str, Any], data: Mapping[str, Any], path: str) -> None:
-    for key, value in data.items():
-        name = key.replace("-", "_")
-        kind = KNOWN.get(name)
-        if kind is None:
-            raise FlowError(
-                f"{path}: there is no setting “{key}”",
-                None,
-                did_you_mean(name, KNOWN) or f"there are: {' '.join(KNOWN)}",
-            )
-        if (
-            kind is str
-            and not isinstance(value, str)
-            or kind is int
-            and (not isinstance(value, int) or isinstance(value, bool))
-        ):
-            raise FlowError(f"{path}: {key} = {value!r} should be {'text' if kind is str else 'a whole number'}")
-        if kind is list and isinstance(value, str):
-            value = [value]
-        if kind in (list, dict, bool) and not isinstance(value, kind):
-            raise FlowError(f"{path}: {key} = {value!r} is of the wrong kind")
-        if kind is dict and isinstance(into.get(name), dict):
-            into[name] = {**into[name], **value}
+def _placed(name: str, value: Any, base: str) -> Any:
+    """Paths as absolute ones; `base` is the folder that they are relative to."""
+    if name not in PATHS:
+        return value
+    if isinstance(value, list):
+        return [os.path.abspath(os.path.join(base, os.path.expanduser(item))) for item in value]
+    return os.path.abspath(os.path.join(base, os.path.expanduser(value)))
+
+
+# ---- files -----------------------------------------------------------------------------------------------------
+
+
+class _File:
+    """One file of settings: its `values`, its `profiles` and the `profile` that it asks for. All of it is checked."""
+
+    def __init__(self, path: str, root: str) -> None:
+        self.root = root
+        self.source = Source(os.path.relpath(path, root) if path.startswith(root + os.sep) else path, "")
+        self.values: dict[str, Any] = {}
+        self.profiles: dict[str, dict[str, Any]] = {}
+        self.profile: str | None = None
+        data = self._read(path)
+        profiles = data.pop("profile", {})
+        if isinstance(profiles, str):
+            self.profile = profiles or None
+        elif isinstance(profiles, dict):
+            for name, values in profiles.items():
+                if not isinstance(values, dict):
+                    raise FlowError(
+                        f"profile.{name} = {values!r} is no group of settings", self._place(name, "profile"),
+                        f"write [profile.NAME] and below it {name} = …",
+                    )  # fmt: skip
+                self.profiles[name] = self._checked(values, f"profile.{name}")
         else:
-            into[name] = value
+            raise FlowError("profile should be the name of a profile", self._place("profile", ""))
+        self.values = self._checked(data, "")
+
+    def _read(self, path: str) -> dict[str, Any]:
+        try:
+            with open(path, "rb") as file:
+                raw = file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except OSError as error:
+            raise FlowError(f"cannot read {self.source.name}: {error.strerror}") from None
+        import sys
+
+        if sys.version_info >= (3, 11):
+            import tomllib
+        else:
+            import tomli as tomllib
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            raise FlowError(f"{self.source.name} is no UTF-8") from None
+        self.source = Source(self.source.name, text)
+        try:
+            data: dict[str, Any] = tomllib.loads(text.removeprefix("\ufeff"))
+        except tomllib.TOMLDecodeError as error:
+            raise self._broken(str(error)) from None
+        return data
+
+    def _broken(self, message: str) -> FlowError:
+        """The error of a file that is no TOML; the parser has the place in its message's end."""
+        import re
+
+        match = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", message, re.DOTALL)
+        if match is None:
+            return FlowError(f"{self.source.name}: {message}")
+        lines = self.source.text.count("\n") + 1
+        span = Span(self.source, int(match[2] or lines), int(match[3] or 1))
+        return FlowError(f"{match[1][:1].lower()}{match[1][1:]}", span, "settings are written in TOML, as in: jobs = 4")
+
+    def _checked(self, data: Mapping[str, Any], table: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in data.items():
+            name = key.replace("-", "_")
+            if name not in KNOWN or table and name == "profile":
+                known = [one for one in KNOWN if not table or one != "profile"]
+                raise FlowError(
+                    f"there is no setting “{key}”", self._place(key, table),
+                    did_you_mean(name, known) or f"there are: {' '.join(known)}",
+                )  # fmt: skip
+            if KNOWN[name] is list and isinstance(value, str):
+                value = [value]
+            problem = _problem(name, value)
+            if problem is not None:
+                raise FlowError(f"{key} = {_shown(value)}: {problem}", self._place(key, table))
+            found[name] = _placed(name, value, self.root)
+        return found
+
+    def _place(self, key: str, table: str) -> Span | None:
+        """Where a key of a table stands, as far as a look at the lines can tell."""
+        import re
+
+        here = ""
+        for number, line in enumerate(self.source.text.split("\n"), 1):
+            header = re.match(r"\s*\[+\s*([^\]]*?)\s*\]", line)
+            if header is not None:
+                here = re.sub(r"[\s\"']", "", header[1])
+                inner = f"{table}.{key}" if table else key
+                if here == inner or here.startswith(inner + "."):
+                    return Span(self.source, number, header.start(1) + 1, len(header[1]))
+            elif here == table:
+                match = re.match(rf"\s*([\"']?{re.escape(key)}[\"']?)\s*[.=]", line)
+                if match is not None:
+                    return Span(self.source, number, match.start(1) + 1, len(match[1]))
+        return None
+
+
+def _shown(value: Any) -> str:
+    """A value about as TOML writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -7,6 +7,7 @@ the middle of a write loses that batch and nothing else. It is knowledge only: w
 from __future__ import annotations
 
 import contextlib
+import errno
 import marshal
 import os
 import struct
@@ -57,8 +58,10 @@ class State:
         self.tables: dict[str, dict[Any, Any]] = {name: {} for name in _TABLES}
         self.changes: list[tuple[str, Any, Any]] = []
         self.writable = True
+        self._fd = -1
         self._base = 0
         self._good = 0
+        self._read: tuple[int, int] | None = None  # what was read: whether it is still so
         self._load()
         self.files: dict[str, bytes] = self.tables["files"]
         self.results: dict[bytes, bytes] = self.tables["results"]
@@ -71,6 +74,7 @@ class State:
         try:
             with open(self.path, "rb") as file:
                 data = file.read()
+                self._read = _version(file.fileno())
         except OSError:
             return
         if not data.startswith(MAGIC):
@@ -81,6 +85,8 @@ class State:
             length, check = _HEAD.unpack_from(data, place)
             payload = memoryview(data)[place + _HEAD.size : place + _HEAD.size + length]
             if len(payload) != length or zlib.crc32(payload) != check:
+                break
+            if not length:
                 break
             batch = marshal.loads(payload)
             if first:
@@ -113,11 +119,16 @@ class State:
         if self._good == 0 or self._good + len(payload) > 2 * self._base + (1 << 20):
             self.fold()
             return
-        with open(self.path, "r+b") as file:
-            file.truncate(self._good)  # what a killed driver left half written
-            file.seek(self._good)
-            file.write(_HEAD.pack(len(payload), zlib.crc32(payload)) + payload)
-        self._good += _HEAD.size + len(payload)
+        self._append(payload)
+
+    def _append(self, payload: bytes) -> None:
+        if self._fd < 0:
+            self._fd = os.open(self.path, os.O_WRONLY)
+            os.ftruncate(self._fd, self._good)  # what a killed driver left half written
+        data = _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+        if os.pwrite(self._fd, data, self._good) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
+        self._good += len(data)
         self.changes = []
 
     def fold(self) -> None:
@@ -125,6 +136,7 @@ class State:
         if not self.writable:
             return
         payload = marshal.dumps(self.tables)
+        self.close()
         temporary = f"{self.path}.new"
         with open(temporary, "wb") as file:
             file.write(MAGIC + _HEAD.pack(len(payload), zlib.crc32(payload)))
@@ -134,8 +146,37 @@ class State:
         self._good = len(MAGIC) + _HEAD.size + len(payload)
         self.changes = []
 
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
     def flush_if_possible(self) -> None:
-        """For commands that change nothing: keep digests where that can be written, say nothing where not."""
+        """For commands that change nothing: keep the digests that they made, where that can be written.
+
+        They hold no lock, so nothing is written while a build runs, or where one has written since the state was read.
+        That a file is bflow's is for builds to say.
+        """
+        self.changes = [c for c in self.changes if c[0] == "files" and c[2] and not FileRecord.unpack(c[2]).flags & WRITTEN]
+        if not self.changes or not os.path.isdir(os.path.dirname(self.path)):
+            return
+        import fcntl
+
         with contextlib.suppress(OSError):
-            if os.path.isdir(os.path.dirname(self.path)):
-                self.flush()
+            lock = os.open(os.path.join(os.path.dirname(self.path), "lock"), os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._good and self._read == _version(self.path):
+                    self._append(marshal.dumps(self.changes))
+            finally:
+                os.close(lock)
+
+
+def _version(file: int | str) -> tuple[int, int] | None:
+    """Which file it is and how far it was written; None where there is none."""
+    try:
+        st = os.stat(file)
+    except OSError:
+        return None
+    return st.st_ino, st.st_size

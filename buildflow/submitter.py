@@ -1,29 +1,37 @@
 """`Submitter`: runs the jobs of a flow with a worker, in an environment, with hooks, and gives their results.
 
-The command stands on `open_project` and `Session` here; Python on `Submitter`.
+The command stands on `Session` here, Python on `Submitter`. How results are put together is `buildflow.results_of`'s.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from buildflow.build import Build, Options, Summary
+from buildflow.build import Build, Options
 from buildflow.builder import Builder
-from buildflow.cache import Cache, read_entry
+from buildflow.cache import Cache
 from buildflow.disk import Disk
+from buildflow.environments.base import Environment
 from buildflow.errors import FlowError
 from buildflow.events import Stream
+from buildflow.files import remove_tree
 from buildflow.hooks import TaskHooks
 from buildflow.lock import ProjectLock
 from buildflow.plan.resolve import Resolver
-from buildflow.result import JobError, JobView, Result, Results, Runtime, outputs_of
 from buildflow.state import State
-from buildflow.template import Word
+from buildflow.template import parse_word
 from buildflow.workers.base import Worker
 from buildflow.workers.registry import worker as worker_named
+
+if TYPE_CHECKING:
+    from buildflow.result import JobError, Result
 
 OPTIONS = ("worker", "n_procs", "cache_root", "environment", "hooks", "raise_errors")
 FOLDER = ".bflow"
@@ -53,6 +61,9 @@ class Session:
         self.state.writable = self.write
         self.disk = Disk(self.root, self.state)
         self.cache = Cache(self.cache_root, self.readonly, disk=self.disk)
+        if self.write:
+            self.cache.sweep()
+            remove_tree(f"{self.folder}/tmp")
 
     def resolve(self, goals: Sequence[str]) -> Resolver:
         """Resolve goals (paths from the root); none: the default."""
@@ -70,6 +81,7 @@ class Session:
             else:
                 self.state.writable = True
                 self.state.flush_if_possible()
+            self.state.close()
         if self.lock is not None:
             self.lock.release()
             self.lock = None
@@ -78,8 +90,13 @@ class Session:
 class Submitter:
     """`with Submitter(worker="cf", n_procs=3) as submit: result = submit(flow, "out/x.txt")`.
 
-    worker: a name, class or instance (default `debug`); cache_root: a folder; environment: `env` for the run, as text
-    or an instance; hooks: `TaskHooks`; raise_errors: whether a failed job raises `JobError`.
+    worker: a name, class or instance (default `debug`: serial, functions in this process); n_procs: jobs at once;
+    cache_root: a folder; environment: that of every job, as text or an instance; hooks: `TaskHooks`; raise_errors:
+    whether a failed job raises `JobError` (else what does not need it is built, and its Result is `errored`).
+
+    What is not given is as the project's settings say (`bflow.toml`, `BFLOW_…`), but for the worker. Nothing is
+    printed; what a build notes goes to the logger `buildflow`. It can be entered again, and used in threads and
+    event loops.
     """
 
     def __init__(
@@ -87,15 +104,21 @@ class Submitter:
         worker: str | type[Worker] | Worker = "debug",
         n_procs: int | None = None,
         cache_root: str | os.PathLike[str] | None = None,
-        environment: Any = None,
+        environment: str | Environment | type[Environment] | None = None,
         hooks: TaskHooks | None = None,
         raise_errors: bool = True,
     ) -> None:
+        if n_procs is not None and (not isinstance(n_procs, int) or isinstance(n_procs, bool) or n_procs < 1):
+            raise FlowError(f"n_procs = {n_procs!r} is no number of jobs", None, "it is 1 or more")
+        if n_procs is not None and isinstance(worker, Worker):
+            raise FlowError("n_procs is given, and a worker that has its own", None, "write cf.Worker(n_procs=3)")
+        if hooks is not None and not isinstance(hooks, TaskHooks):
+            raise FlowError(f"hooks = {hooks!r} are no TaskHooks", None, "write hooks=TaskHooks(post_run=f)")
+        if isinstance(worker, str) and worker != "debug":
+            worker_named(worker, 1).close()  # an unknown one is told here
         self.worker = worker
         self.n_procs = n_procs
-        self.cache_root = os.fspath(cache_root) if cache_root is not None else None
-        if self.cache_root is not None:
-            self.cache_root = os.path.abspath(self.cache_root)
+        self.cache_root = None if cache_root is None else os.path.abspath(os.path.expanduser(os.fspath(cache_root)))
         self.environment = environment
         self.hooks = hooks or TaskHooks()
         self.raise_errors = raise_errors
@@ -106,107 +129,207 @@ class Submitter:
     def __exit__(self, *exc: object) -> None:
         return None
 
-    def __call__(self, flow: Builder, target: Any = None, **names: Any) -> Any:
-        """Build a target (a string, a pattern with values for its names, or a list) and give its Result or Results."""
+    def __repr__(self) -> str:
+        return f"Submitter(worker={self.worker!r}, n_procs={self.n_procs!r}, cache_root={self.cache_root!r})"
+
+    def __call__(self, flow: Builder, target: Any = None, /, **names: Any) -> Any:
+        """Build what `flow.build` takes: a target, a pattern with values for its names, a list; None: the default.
+
+        A `Result` where one target was asked for and is made by one job, else `Results`. Raises FlowError where it
+        cannot be planned (then nothing ran), JobError where a job fails, KeyboardInterrupt after the running jobs were
+        ended.
+        """
+        from buildflow.result import Results
+
+        own = {name: names.pop(name) for name in OPTIONS if name in names}
+        if own:
+            return Submitter(**{**{name: getattr(self, name) for name in OPTIONS}, **own})(flow, target, **names)
+        if target is None and "target" in names:
+            target = names.pop("target")
+        if not os.path.isdir(flow.root):
+            raise FlowError(f"there is no folder {flow.root}")
         flow.check()
-        goals, single = _goals(target, names)
-        session = Session(flow, cache_root=self.cache_root)
+        questions = _questions(target, names)
+        with _not_within(flow.root):
+            results, errors = self._build(flow, [q for question in questions for q in question.goals])
+        if errors and self.raise_errors:
+            raise errors[0] from errors[0].__cause__
+        single = len(questions) == 1 and len(results) == 1 and (questions[0].one or _is_target(flow, target))
+        return results[0] if single else Results(results)
+
+    def _build(self, flow: Builder, goals: Sequence[tuple[str, dict[str, str]]]) -> tuple[list[Result], list[JobError]]:
+        from buildflow.results_of import ResultsOf
+        from buildflow.settings import settings
+
+        chosen = settings(flow.root, None)
+        session = Session(
+            flow, cache_root=self.cache_root or chosen.get("cache_root"), readonly=chosen.get("readonly_cache") or ()
+        )
         stream = Stream()
-        logs: dict[str, str] = {}
-        stream.readers.append(lambda event: _remember_log(event, logs))
+        stream.readers.append(_log)
+        worker = self._worker(chosen)
+        environment = self._environment(flow.root)
         session.open(stream)
         try:
-            resolver = session.resolve(goals)
-            worker = worker_named(self.worker, self.n_procs)
-            env = self.environment
-            options = Options(keep_going=True, hooks=self.hooks, env=env if isinstance(env, str) else None)
+            with _collector_off():
+                resolver = Resolver(flow, session.disk)
+                for number, (text, bound) in enumerate(goals):
+                    resolver.asking = number
+                    resolver.goal(text, None, bound)
+                if not goals:
+                    resolver.default_goal()
+            options = Options(
+                keep_going=not self.raise_errors, hooks=self.hooks, env=chosen.get("env"),
+                default_env=chosen.get("default_env"), named=_limits(chosen.get("resources") or {}),
+            )  # fmt: skip
             build = Build(resolver, session.disk, session.state, session.cache, worker, options, stream, session.folder)
-            if env is not None and not isinstance(env, str):
-                build.decider.use(env)
-            summary = build.run()
-            results = [self._result(build, summary, job, logs) for job in _asked_jobs(build)]
+            if environment is not None:
+                build.decider.use(environment)
+            made = ResultsOf(build, build.summary)
+            stream.readers.append(made.hear)
+            with _interruptible(build):
+                build.run()
+            answers = made.answers(max(len(goals), 1))
+            return [result for answer in answers for result in answer], made.errors()
         finally:
             session.close()
-        if self.raise_errors:
-            for job, problem in summary.errors.items():
-                raise JobError(self._result(build, summary, job, logs, problem))
-            if summary.hook_failed:
-                raise FlowError("a post_run hook failed")
-        if single and len(results) == 1:
-            return results[0]
-        return Results(results)
 
-    def _result(
-        self, build: Build, summary: Summary, number: int, logs: Mapping[str, str], problem: str | None = None
-    ) -> Result:
-        job = build.decider.job(number)
-        key = build.decider.keys.get(number)
-        state = summary.states.get(number, "skipped")
-        errored = state not in ("ran", "cached", "up_to_date")
-        runtime: Runtime | None = None
-        cache_dir: Path | None = None
-        places: dict[str, str] = {}
-        if key:
-            path = build.cache.path_of(job.kind, key)
-            entry = read_entry(path)
-            if entry is None:
-                entry = build.decider.entry(job, key)
-                path = entry.path if entry is not None else path
-            if entry is not None:
-                cache_dir = Path(path)
-                runtime = Runtime(entry.result.get("runtime") or {})
-                for output in entry.outputs:
-                    if not os.path.lexists(build.disk.path(output["name"].rstrip("/"))):
-                        places[output["name"]] = entry.file(output)
-        return Result(
-            JobView.of(job), outputs_of(job, places, build.disk.root) if not errored else outputs_of(job, {}, build.disk.root),
-            key=key.hex() if key else None, runtime=runtime, errored=errored, cached=state in ("cached", "up_to_date"),
-            cache_dir=cache_dir, problem=problem or summary.errors.get(number) or (state if errored else None),
-            log=logs.get(job.target, ""),
-        )  # fmt: skip
+    def _worker(self, chosen: Mapping[str, Any]) -> Worker:
+        n_procs = self.n_procs
+        if n_procs is None and self.worker != "debug":
+            n_procs = chosen.get("jobs")
+        return worker_named(self.worker, n_procs)
+
+    def _environment(self, root: str) -> Environment | None:
+        """The environment of every job, checked before anything runs."""
+        found = self.environment
+        if isinstance(found, type):
+            found = found()
+        if isinstance(found, str):
+            from buildflow.environments.registry import environment
+
+            return environment(found, root)
+        if found is not None:
+            found.check()
+        return found
 
 
-def _remember_log(event: dict[str, Any], logs: dict[str, str]) -> None:
-    if event["event"] == "job" and event.get("state") == "failed" and event["targets"]:
-        logs[event["targets"][0]] = "\n".join(event.get("tail") or ())
+class _Question(NamedTuple):
+    """What one target stands for: goals (text, values of its names); whether it may be answered by one Result."""
+
+    goals: list[tuple[str, dict[str, str]]]
+    one: bool
 
 
-def _asked_jobs(build: Build) -> list[int]:
-    """The jobs that make what was asked for, each once, in order."""
-    found: dict[int, None] = {}
-    plan = build.plan
-    for _, files, jobs in plan.goals:
-        for f in files:
-            if plan.maker[f] >= 0:
-                found.setdefault(plan.maker[f])
-        for job in jobs:
-            found.setdefault(job)
-    return list(found)
-
-
-def _goals(target: Any, names: Mapping[str, Any]) -> tuple[list[str], bool]:
-    """The goals that a target with values for its names stands for; whether it is one."""
+def _questions(target: Any, names: Mapping[str, Any]) -> list[_Question]:
+    """The questions that a target, or a list of targets, with values for their names stands for."""
     if target is None:
-        return [], False
-    if isinstance(target, (list, tuple)):
-        goals = [g for t in target for g in _goals(t, names)[0]]
-        return goals, False
-    text = os.fspath(target) if not isinstance(target, str) else target
-    if not names:
-        return [text], "{" not in text
+        if names:
+            raise FlowError(f"values for {', '.join(names)}, and no target that has such a name")
+        return [_Question([], True)]
+    if isinstance(target, Iterable) and not isinstance(target, (str, bytes, os.PathLike)):
+        questions = [q for one in target for q in _questions(one, names)]
+        return [_Question([goal for q in questions for goal in q.goals], False)]
+    text = os.fsdecode(target) if isinstance(target, (bytes, os.PathLike)) else target
+    if not isinstance(text, str):
+        raise FlowError(f"{target!r} is no target", None, "a target is text, a path or a list of them")
+    known = parse_word(text).names
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise FlowError(
+            f"the target {text} has no {{{unknown[0]}}}", None,
+            f"options are {', '.join(OPTIONS)}; another value for an assigned name: flow[{unknown[0]!r}] = …",
+        )  # fmt: skip
+    lists = {name: _values(name, names[name]) for name in known if name in names}
     from itertools import product
 
-    from buildflow.template import Hole, parse_word
+    rows = [dict(zip(lists, row)) for row in product(*(values for values, _ in lists.values()))]
+    several = any(listed for _, listed in lists.values()) or any(name not in names for name in known)
+    return [_Question([(text, row) for row in rows], not several)]
 
-    word: Word = parse_word(text)
-    unknown = [n for n in names if n not in word.names]
-    if unknown:
-        raise FlowError(f"{text} has no {{{unknown[0]}}}")
-    given = [n for n in word.names if n in names]
-    lists = [list(names[n]) if isinstance(names[n], (list, tuple, range)) else [names[n]] for n in given]
-    goals = []
-    for row in product(*lists):
-        bound = dict(zip(given, map(str, row), strict=True))
-        goals.append("".join(bound.get(p.name, str(p)) if isinstance(p, Hole) else str(p) for p in word.parts))
-    single = all(not isinstance(names[n], (list, tuple, range)) for n in given) and len(goals) == 1
-    return goals, single and not (set(word.names) - set(names))
+
+def _is_target(flow: Builder, text: Any) -> bool:
+    """Whether a text that reads as a pattern is the very name of a target."""
+    return any(word.plain and word.text == text for rule in flow.rules for word in rule.targets)
+
+
+def _values(name: str, value: Any) -> tuple[list[str], bool]:
+    """A name's values as text, and whether they were given as a list."""
+    listed = isinstance(value, Iterable) and not isinstance(value, (str, bytes, os.PathLike))
+    values = (sorted(value, key=str) if isinstance(value, (set, frozenset)) else list(value)) if listed else [value]
+    if any(v is None for v in values):
+        raise FlowError(f"{name} = None is no value")
+    return [os.fsdecode(v) if isinstance(v, (bytes, os.PathLike)) else str(v) for v in values], listed
+
+
+def _limits(resources: Mapping[str, Any]) -> dict[str, float]:
+    """The limits that the settings give, as numbers."""
+    if not resources:
+        return {}
+    from buildflow.quantity import evaluate
+
+    return {name: evaluate(str(v), {}, "memory" if name == "mem" else "count") for name, v in resources.items()}
+
+
+def _log(event: dict[str, Any]) -> None:
+    """What happens, to whoever listens to the logger `buildflow`: nobody does where logging was never imported."""
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return
+    logger = logging.getLogger("buildflow")
+    if event["event"] == "note":
+        logger.info("%s", event["text"])
+    elif event["event"] in ("start", "job"):
+        logger.debug("%s: %s", event.get("state", "start"), " ".join(event["targets"]))
+
+
+# ---- the process around a build
+
+
+_building = threading.local()
+
+
+@contextlib.contextmanager
+def _not_within(root: str) -> Iterator[None]:
+    """A function or hook that builds the project that it is part of would wait for itself."""
+    roots: set[str] = _building.__dict__.setdefault("roots", set())
+    real = os.path.realpath(root)
+    if real in roots:
+        raise FlowError(f"{root} is being built already, by what called this", None, "build it before, or after that")
+    roots.add(real)
+    try:
+        yield
+    finally:
+        roots.discard(real)
+
+
+@contextlib.contextmanager
+def _collector_off() -> Iterator[None]:
+    """A plan of 100,000 jobs holds no garbage worth looking for."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+@contextlib.contextmanager
+def _interruptible(build: Build) -> Iterator[None]:
+    """Ctrl-C stops launching and ends the jobs; then the handler that was there before is called.
+
+    Only in the main thread (others get no signals), and not where the program ignores SIGINT.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: build.interrupt())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if build.summary.interrupted:
+        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt  # that handler did not raise

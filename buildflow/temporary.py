@@ -10,7 +10,6 @@ import os
 from typing import TYPE_CHECKING
 
 from buildflow.cache import Entry, read_entry, write_result
-from buildflow.errors import BuildError
 from buildflow.files import remove_tree
 from buildflow.job import Job
 
@@ -26,7 +25,9 @@ class Temporaries:
         self.plan = build.plan
         self._of_job: dict[int, frozenset[str]] = {}
         self._asked: set[str] | None = None
-        self._readers: dict[int, int] = {}
+        self._readers: dict[int, set[int]] = {}  # temporary output → jobs that are not done and read it
+        self._reads: dict[int, tuple[int, ...]] = {}
+        self._indexed = -1
 
     def asked(self, name: str) -> bool:
         """Whether a path was asked for by name, or is read by a function."""
@@ -69,7 +70,6 @@ class Temporaries:
         """A job is done: where its temporary outputs stand, if they do."""
         for i, f in enumerate(self.plan.outputs[job.number]):
             if self.stays_in_cache(job, self.plan.paths[f]):
-                self._readers.setdefault(f, len([1 for d in self.build.dependents[job.number]]))
                 if entry is not None and not entry.outputs[i].get("temp_gone"):
                     self._stands(f, entry.file(entry.outputs[i]))
 
@@ -105,7 +105,9 @@ class Temporaries:
             place = build.decider.places.get(folder)
             if place is not None and os.path.exists(place.rstrip("/")):
                 continue
-            key = build.decider.keys[maker]
+            key = build.decider.keys.get(maker)
+            if key is None:
+                continue  # of a dry run: it would be made anyway
             entry = build.decider.entry(other, key)
             index = self.plan.outputs[maker].index(folder)
             if entry is not None:
@@ -129,22 +131,35 @@ class Temporaries:
         build.status[maker] = 1
         heapq.heappush(build.ready, (-1.0, 0.0, maker))
 
-    def read_by(self, job: Job) -> None:
-        """A job that reads temporaries was committed: those that nobody needs any more are removed."""
-        for f in (*job.input_ids, *job.after_ids, *job.extra_ids):
-            if f not in self._readers:
-                continue
-            maker = self.plan.maker[f]
-            still = [
-                j
-                for j in range(len(self.plan.rule))
-                if self.build.status[j] in (0, 1, 2)
-                and j != job.number
-                and f in self.plan.inputs[j] + self.plan.after[j] + self.plan.extra[j]
-            ]
-            if not still and maker >= 0:
-                self._remove(f, maker)
-                del self._readers[f]
+    def finished(self, number: int) -> None:
+        """A job is done: the temporaries that nobody else of this build still reads are removed."""
+        if len(self.plan.rule) != self._indexed:
+            self._index()
+        for f in self._reads.get(number, ()):
+            readers = self._readers[f]
+            readers.discard(number)
+            if not readers:
+                self._remove(f, self.plan.maker[f])
+
+    def _index(self) -> None:
+        """Who reads which temporary output; made anew when a dynamic plan has grown."""
+        plan = self.plan
+        self._indexed = len(plan.rule)
+        self._reads = {}
+        self._readers = {}
+        temporary = self.unplaced()
+        if not temporary:
+            return
+        for job in range(len(plan.rule)):
+            found = {plan.within.get(f, f) for f in plan.inputs[job] + plan.after[job] + plan.extra[job]} & temporary
+            if found:
+                self._reads[job] = tuple(found)
+                if self.build.status[job] != 3:
+                    for f in found:
+                        self._readers.setdefault(f, set()).add(job)
+        for reads in self._reads.values():
+            for f in reads:
+                self._readers.setdefault(f, set())
 
     def _remove(self, f: int, maker: int) -> None:
         place = self.build.decider.places.pop(f, None)
@@ -160,24 +175,26 @@ class Temporaries:
         write_result(entry.path, entry.result)
         remove_tree(place.rstrip("/"))
 
-    def mend(self, f: int) -> None:
-        """Restore a built input that a job has written into, from its entry. Raises BuildError where that is gone."""
+    def mend(self, f: int) -> bool:
+        """Restore a built input that a job has written into, from its entry. Where the two were one file the entry is
+        dropped, and the job that makes it is queued again: whether that is so."""
         build = self.build
         folder = self.plan.within.get(f, f)
         maker = self.plan.maker[folder]
         key = build.decider.keys.get(maker)
         name = self.plan.paths[folder]
         if key is None:
-            return
+            return False
         other = build.decider.job(maker)
         entry = build.decider.entry(other, key)
         if entry is None:
             build.cache.discard(build.cache.path_of(other.kind, key))
             build.state.drop("results", key)
-            raise BuildError(
-                f"{name} was changed by a job that reads it, and its entry is gone: build again to make it anew"
-            )
+            build.decider.places.pop(folder, None)
+            self._make_again(maker)
+            return True
         index = self.plan.outputs[maker].index(folder)
         digest = entry.digests()[index]
         if not self.stays_in_cache(other, name) and not build.decider.stands(name, digest, key):
             build.workspace.put(entry.file(entry.outputs[index]), name, digest, key)
+        return False

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from buildflow.reads import Reads
 from buildflow.template import Hole, Part
 
 if TYPE_CHECKING:
-    from buildflow.names import Row, Scope
+    from buildflow.names import Definition, Row, Scope
 
 
 class DiskWorld:
@@ -22,6 +23,7 @@ class DiskWorld:
 
     def __init__(self, reads: Reads) -> None:
         self.reads = reads
+        self.cut: set[Definition] = set()
 
     def locate(self, path: str, span: Span | None) -> str:
         """Where a file that a function reads stands; remembered as read, or as absent."""
@@ -55,13 +57,16 @@ class DiskWorld:
             self.reads.commands[command] = found
         return found.split("\n") if found else []
 
+    def empty(self, definition: Definition, text: str) -> None:
+        """A domain came out empty: worth a word, not an error."""
+
     def conditional(self, scope: Scope, parts: Sequence[Part], left: Sequence[str]) -> Sequence[str]:
         return ()
 
     def glob(
-        self, scope: Scope, parts: Sequence[Part], left: Sequence[str], bound: Mapping[str, str], span: Span | None
+        self, parts: Sequence[Part], patterns: Mapping[str, re.Pattern[str]], span: Span | None
     ) -> list[tuple[str, dict[str, str]]]:
-        accept, slashes = acceptance(scope, [p.name for p in parts if isinstance(p, Hole)])
+        accept, slashes = acceptance(patterns, [p.name for p in parts if isinstance(p, Hole)])
         return glob_files(
             self.reads.root, parts, accept, slashes=slashes, skip=self.skip, listed=self.listed, span=span
         )
@@ -76,12 +81,14 @@ class DiskWorld:
             self.reads.missing(folder)
 
 
-def acceptance(scope: Scope, names: Sequence[str]) -> tuple[dict[str, Callable[[str], bool] | None], set[str]]:
+def acceptance(
+    patterns: Mapping[str, re.Pattern[str]], names: Sequence[str]
+) -> tuple[dict[str, Callable[[str], bool] | None], set[str]]:
     """For glob wildcards: the pattern each must match (None: any), and those that may hold a slash."""
     accept: dict[str, Callable[[str], bool] | None] = {}
     slashes: set[str] = set()
     for name in names:
-        pattern = scope.patterns.get(name)
+        pattern = patterns.get(name)
         if pattern is None:
             accept[name] = None
         else:

@@ -114,7 +114,8 @@ def run(flowfile: str | None, *, words: tuple[str, ...], **given: Any) -> int:
         session.close()
     stream.emit(
         "build", ok=summary.ok, ran=summary.ran, cached=summary.cached, up_to_date=summary.up_to_date, failed=summary.failed,
-        skipped=summary.skipped, seconds=round(summary.seconds, 3), would_run=summary.would_run, interrupted=summary.interrupted,
+        skipped=summary.skipped, seconds=round(summary.seconds, 3), would_run=summary.would_run, dry_run=dry,
+        interrupted=summary.interrupted,
     )  # fmt: skip
     for text in told:
         if not given["as_json"] and progress.level >= 0:

@@ -10,16 +10,24 @@ from typing import Any
 
 import click
 
+from buildflow import __version__
 from buildflow.errors import FlowError
 
 COMMANDS = {
     "build": "Build targets.",
-    "list": "Show the rules, what they make and their help.",
-    "log": "Show the output of the job that makes a target.",
-    "why": "Say why a target would run, or ran.",
-    "clean": "Remove what bflow made.",
-    "cache": "Look at the cache and check it.",
     "watch": "Rebuild what changes affect.",
+    "list": "Show the rules, what they make and their help.",
+    "why": "Say why targets would run, or that they are up to date.",
+    "log": "Show what the job of a target printed.",
+    "graph": "Draw the jobs and what they need.",
+    "shell": "Open a shell where a target's job ran.",
+    "clean": "Remove what bflow made.",
+    "cache": "Look at the cache of results, and check it.",
+    "adopt": "Take files that another tool made as results.",
+    "report": "Write a page about a build: graph, times, resources.",
+    "provenance": "Export the history of a file.",
+    "doctor": "Check that this machine has what the rules need.",
+    "init": "Write a first Flowfile.",
 }
 
 
@@ -27,36 +35,36 @@ class Lazy(click.Group):
     """Imports the file of a command when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        folder = os.path.dirname(__file__)
+        return [name for name in COMMANDS if os.path.exists(f"{folder}/{name}_command.py")]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
+        if name not in self.list_commands(ctx):
             return None
         module = import_module(f"buildflow.cli.{name}_command")
         found: click.Command = module.command
         return found
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
+        word = args[0] if args else ""
+        if self.get_command(ctx, word) is None and not word.startswith("-"):
             from buildflow.near import did_you_mean
 
-            hint = did_you_mean(args[0], COMMANDS) if args else None
-            error.message = f"there is no command “{args[0]}”" + (
-                f": {hint}" if hint else f"; to build it: bflow build {args[0]}"
+            hint = did_you_mean(word, self.list_commands(ctx))
+            raise click.UsageError(
+                f"there is no command “{word}”; " + (hint or f"to build a target of that name: bflow build {word}"), ctx
             )
-            raise
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
 
 
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("-C", "--directory", metavar="DIR", multiple=True, help="Go to DIR first, as make does.")
 @click.option("-f", "--file", "flowfile", metavar="FILE", help="Read FILE; the root is then the current folder.")
-@click.version_option(package_name="buildflow", prog_name="bflow", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="bflow", message="%(prog)s %(version)s")
 @click.pass_context
 def group(ctx: click.Context, directory: tuple[str, ...], flowfile: str | None) -> None:
     """bflow builds files from rules, and runs nothing again unless a hash changed.
@@ -65,6 +73,7 @@ def group(ctx: click.Context, directory: tuple[str, ...], flowfile: str | None) 
     bflow build                  build the default target of ./Flowfile
     bflow build out/a.txt -j 4   build one file, four jobs at once
     bflow list                   what the rules make
+    bflow why out/a.txt          why a file would be made again
     """
     for folder in directory:
         try:
@@ -78,6 +87,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line; its exit status. Errors that a user can mend are printed here and nowhere else."""
     try:
         status = group.main(args=list(arguments), prog_name="bflow", standalone_mode=False)
+        sys.stdout.flush()
     except FlowError as error:
         _print(error.show())
         return error.exit_status
@@ -85,16 +95,9 @@ def run(arguments: Sequence[str]) -> int:
         click.echo(error.ctx.get_help() if error.ctx else error.format_message())
         return 0
     except click.ClickException as error:
-        usage = (
-            f" ({error.ctx.command_path} --help shows the options)"
-            if isinstance(error, click.UsageError) and error.ctx
-            else ""
-        )
-        _print(f"bflow: {error.format_message()}{usage}")
+        _print(_of_click(error))
         return 2
-    except click.Abort:
-        return 130
-    except KeyboardInterrupt:
+    except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
         _silence_stdout()
@@ -102,18 +105,35 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         import errno
 
-        if error.errno == errno.ENOSPC:
-            _print(
-                f"bflow: the disk is full ({error.filename or 'while writing'}); make room and build again, nothing is lost"
-            )
-            return 1
-        where = f" ({error.filename})" if error.filename else ""
-        _print(f"bflow: {error.strerror or error}{where}")
+        where = error.filename or "while writing"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _print(f"bflow: the disk is full ({where}); make room and build again, nothing is lost")
+        else:
+            _print(f"bflow: {error.strerror or error}" + (f" ({error.filename})" if error.filename else ""))
         return 1
     except RecursionError:
         _print("bflow: a name, pattern or rule is nested too deeply")
         return 2
     return status if isinstance(status, int) else 0
+
+
+def _of_click(error: click.ClickException) -> str:
+    """What is wrong with the words of the command line: one sentence, and where the right ones are listed."""
+    text = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        from buildflow.near import did_you_mean
+
+        known = [name for p in error.ctx.command.get_params(error.ctx) for name in p.opts] if error.ctx else []
+        hint = did_you_mean(error.option_name, [name for name in known if name.startswith("--")])
+        text = f"there is no option {error.option_name}" + (f"; {hint}" if hint else "")
+    elif isinstance(error, click.UsageError) and text == "Missing command.":
+        text = "a command is missing, as in: bflow build"
+    else:
+        text = text[:1].lower() + text[1:]
+    lines = [f"bflow: {text}"]
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        lines.append(f"  “{error.ctx.command_path} --help” shows what there is")
+    return "\n".join(lines)
 
 
 def _print(text: str) -> None:

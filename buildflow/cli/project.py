@@ -46,9 +46,12 @@ def find(flowfile: str | None) -> tuple[str, str]:
         folder = above
 
 
-def load(flowfile: str | None, words: Sequence[str]) -> Project:
-    """Load the project; `words` of the command line are targets and `NAME=VALUE` of assigned names."""
-    path, root = find(flowfile)
+def load(flowfile: str | None, words: Sequence[str], found: tuple[str, str] | None = None) -> Project:
+    """Load the project; `words` of the command line are targets and `NAME=VALUE` of assigned names.
+
+    `found`: what `find` gave, for who loads it again and again.
+    """
+    path, root = found or find(flowfile)
     candidates: dict[str, str] = {}
     for word in words:
         match = _OVERRIDE.fullmatch(word)

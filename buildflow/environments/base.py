@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 BASE = ("PATH", "HOME", "USER", "LOGNAME")
+_EVALUATE = frozenset("perl ruby node nodejs Rscript julia lua elixir".split())
+"""Interpreters that take a text after -e; others take it after -c, as shells and Python do."""
 WHERE_SET = ("LD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX")
 
 
@@ -45,10 +47,16 @@ class Environment:
 
     def shell(self, interpreter: str | None) -> list[str]:
         """What stands before the text of a shell recipe."""
-        if interpreter:
-            words = interpreter.split()
-            return words if words[-1] == "-c" or words[-1].endswith("c") and words[-1].startswith("-") else [*words, "-c"]
-        return ["bash", "-euo", "pipefail", "-c"]
+        if not interpreter:
+            return ["bash", "-euo", "pipefail", "-c"]
+        words = interpreter.split()
+        name = words[0].rpartition("/")[2].rstrip("0123456789.")
+        if name == "env" and len(words) > 1:
+            name = next((w for w in words[1:] if w[0] != "-" and "=" not in w), "").rstrip("0123456789.")
+        text = "-e" if name in _EVALUATE else "-c"
+        last = words[-1]
+        given = last.startswith("-") and not last.startswith("--") and last.endswith(text[1])
+        return words if given else [*words, text]
 
     def wrap(self, command: Command) -> Command:
         """The command as the worker starts it."""

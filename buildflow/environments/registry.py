@@ -9,11 +9,30 @@ from buildflow.errors import FlowError, Span
 from buildflow.near import did_you_mean
 
 KNOWN = ("native", "prefix", "docker", "singularity", "module", "venv", "conda")
+FORMS = {
+    "prefix": "DIR", "docker": "IMAGE:TAG", "singularity": "FILE.sif", "module": "NAME/VERSION",
+    "venv": "requirements.txt", "conda": "environment.yaml",
+}  # fmt: skip
 BUILT = ("native", "prefix")
+
+
+def check_name(text: str, span: Span | None = None) -> None:
+    """Raises FlowError for a text that is of no form of an environment; whether it can be had is not asked."""
+    kind, colon, rest = text.partition("://")
+    if text == "native" or (kind in KNOWN and kind != "native" and colon and rest):
+        return
+    if kind in KNOWN and kind != "native":
+        raise FlowError(f"env = {text} names nothing", span, f"write env = {kind}://{FORMS[kind]}")
+    raise FlowError(
+        f"there is no environment “{text}”",
+        span,
+        did_you_mean(kind, KNOWN) or "as docker://IMAGE:TAG, singularity://FILE.sif, prefix://DIR, module://NAME or native",
+    )
 
 
 def environment(text: str, root: str, span: Span | None = None) -> Environment:
     """The environment that a text names. Raises FlowError for one that is unknown or cannot be had."""
+    check_name(text, span)
     kind, colon, rest = text.partition("://")
     if text == "native":
         from buildflow.environments.native import Environment as Native
@@ -23,14 +42,12 @@ def environment(text: str, root: str, span: Span | None = None) -> Environment:
         from buildflow.environments.prefix import Environment as Prefix
 
         found = Prefix(os.path.normpath(os.path.join(root, os.path.expanduser(rest))), rest)
-        found.check()
+        try:
+            found.check()
+        except FlowError as error:
+            error.span = error.span or span
+            raise
         return found
-    if kind in KNOWN and kind not in BUILT:
-        raise FlowError(
-            f"env = {text}: this version knows the environments {' and '.join(BUILT)} only", span, "run the rule natively"
-        )
     raise FlowError(
-        f"there is no environment “{text}”",
-        span,
-        did_you_mean(kind, KNOWN) or "there are native and prefix://DIR",
+        f"env = {text}: this version knows the environments {' and '.join(BUILT)} only", span, "run the rule natively"
     )

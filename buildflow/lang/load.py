@@ -18,7 +18,7 @@ from buildflow.lang.words import split_plain, split_words
 from buildflow.library import library_files, library_folder
 from buildflow.names import NOTHING, Scope
 from buildflow.near import did_you_mean
-from buildflow.rule import Attribute, Recipe, check_attribute
+from buildflow.rule import Attribute, Attributes, Recipe, check_attribute
 from buildflow.template import Word
 
 
@@ -76,7 +76,7 @@ class _Loader:
                 for text in statement.attributes:
                     check_attribute(text.name, text.text, text.span)
                     attribute = self._attribute(text)
-                    if text.name in ("default", "name", "phony"):
+                    if text.name in ("default", "name", "phony", "call"):
                         raise FlowError(f"{text.name} is of one rule and has no default", text.span)
                     self.defaults[text.name] = attribute
             elif isinstance(statement, Include):
@@ -88,6 +88,12 @@ class _Loader:
         return attribute_words(text.name, text.text, text.text_span or text.span)
 
     def _rule(self, statement: RuleStatement, included: bool) -> None:
+        seen: set[str] = set()
+        for text in statement.attributes:
+            check_attribute(text.name, text.text, text.span)
+            if text.name in seen and text.name != "hooks":
+                raise FlowError(f"the attribute “{text.name}” stands twice", text.span)
+            seen.add(text.name)
         attributes = [self._attribute(a) for a in statement.attributes]
         names = {a.name for a in attributes}
         defaults = {k: v for k, v in self.defaults.items() if k not in ("anonymous",) or statement.recipe or "call" in names}
@@ -98,14 +104,13 @@ class _Loader:
                 raise FlowError(
                     "a rule with [call = …] and a recipe", statement.recipe.places[0], "take one of them out"
                 )
-            check_attribute(call.name, call.text, call.span)
             recipe = Recipe("call", (call.text or "").strip())
         elif statement.recipe is not None:
-            text = statement.recipe.text
-            kind = "python" if "python" in names or "python" in defaults else "shell"
-            if text.startswith("#!"):
+            body = statement.recipe.text
+            kind = "python" if Attributes({**defaults, **{a.name: a for a in attributes}}).flag("python") else "shell"
+            if body.startswith("#!"):
                 kind = "script"
-            recipe = Recipe(kind, text, statement.recipe)
+            recipe = Recipe(kind, body, statement.recipe)
         self.builder.add_rule(
             statement.targets, statement.inputs, statement.order_only, recipe, attributes,
             scope=self.scope, span=statement.span, help=statement.help, included=included, defaults=defaults,

@@ -140,7 +140,7 @@ def _call(name: str, text: str, first: int, close: int, place: Place, start: int
         if not command:
             raise FlowError("shell() needs a command", span, "write `shell(uname -s)`")
         at = first + len(inner) - len(inner.lstrip(_BLANKS))
-        return Call(name, (Word(_command_parts(command), place(at, len(command))),), span)
+        return Call(name, (Word(command_parts(command), place(at, len(command))),), span)
     arguments: list[Word] = []
     pieces = split_at_commas(inner, _shifted(place, first))
     for left, right in pieces if inner.strip(_BLANKS) else []:
@@ -172,7 +172,7 @@ def _call(name: str, text: str, first: int, close: int, place: Place, start: int
     return Call(name, tuple(arguments), span)
 
 
-def _command_parts(command: str) -> tuple[Part, ...]:
+def command_parts(command: str) -> tuple[Part, ...]:
     """The parts of a shell command: raw text and holes. `{{x}}` is `{x}`; `${x}` and `%{x}` are the shell's."""
     parts: list[Part] = []
     texts: list[str] = []

@@ -117,7 +117,11 @@ def in_domains(scope: Scope, names: Sequence[str], bound: Bound) -> bool:
         text = bound[name]
         try:
             value = scope.value(name)
-        except Circular:
+        except Circular as circle:
+            if not circle.definition.busy:
+                raise  # it is a circle by itself, not by way of what is evaluated now
+            assert scope.world is not None
+            scope.world.cut.add(circle.definition)
             return False
         if isinstance(value, Relation):
             if text not in value.values(name):

@@ -141,6 +141,7 @@ def _collect(decider: Decider, request: str, temporary: set[int]) -> Snapshot | 
     snapshot.variables = dict(reads.variables)
     snapshot.commands = dict(reads.commands)
     snapshot.jobs = len(plan.rule)
+    snapshot.notes = list(resolver.empty.values())
     return snapshot
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from buildflow.builder import Builder
 from buildflow.disk import Disk
 from buildflow.errors import FlowError, Span
-from buildflow.names import Circular, Flat, GlobText, Relation, Scope
+from buildflow.names import Circular, Definition, Flat, GlobText, Relation, Scope
 from buildflow.near import did_you_mean
 from buildflow.plan.matcher import Bound, RuleIndex, Target, normal
 from buildflow.plan.plan import Plan
@@ -73,6 +73,7 @@ class Resolver:
         self.disk = disk
         self.reads = builder.reads
         self.plan = plan or Plan()
+        self.empty: dict[Definition, str] = {}  # domains that came out empty, and what is said of them
         self.world = PlanWorld(self)
         for scope in builder.scopes:
             scope.reset(self.world)
@@ -83,6 +84,9 @@ class Resolver:
         self.finished: set[str] = set()  # made paths that functions may read
         self.deferred: dict[int, tuple[str, ...]] = {}  # job → the paths that it waits for before its inputs are known
         self.open_goals: list[tuple[str, str, tuple[str, ...]]] = []
+        self.asking = 0  # the number of the question that `goal` answers now
+        self.answers: list[int] = []  # for each of the plan's goals: the question that it belongs to
+        self._open_questions: dict[str, int] = {}
         self.asked_by: dict[int, int] = {}
         self._inputs: dict[int, tuple[_Inputs, _Inputs, frozenset[str]]] = {}
         self._wildcard_names: dict[int, tuple[str, ...]] = {}
@@ -101,28 +105,64 @@ class Resolver:
         self._finite_busy: set[int] = set()
         self._mentions: dict[int, tuple[str, ...]] = {}
         self._imports: dict[str, list[str]] = {}
-        for scope in builder.scopes:
-            self._run_shells(scope)
+        self._run_commands()
+        self._settle_targets()
 
-    @staticmethod
-    def _run_shells(scope: Scope) -> None:
+    def _run_commands(self) -> None:
         """Functions without free names run in written order: those with an effect that can be seen are commands."""
-        seen: set[int] = set()
-        for definition in list(scope.definitions.values()):
-            if id(definition) in seen:
+        found = {
+            definition: scope
+            for scope in self.builder.scopes
+            for definition in scope.definitions.values()
+            if any(getattr(term, "function", "") == "shell" for term in definition.terms)
+        }
+        for definition in sorted(found, key=lambda d: d.number):
+            try:
+                found[definition]._evaluate(definition)
+            except Pending:
+                continue  # its command holds what a rule makes
+
+    def _settle_targets(self) -> None:
+        """A name of one value is text in a target: for one that a function gives this shows only now."""
+        rules = self.builder.rules
+        fresh = False
+        for scope, name in dict.fromkeys((r.scope, n) for r in rules for t in self.index.of_rule[r.number] for n in t.names):
+            if name not in scope.definitions:
                 continue
-            seen.add(id(definition))
-            if any(getattr(term, "function", "") == "shell" for term in definition.terms):
-                scope._evaluate(definition)
+            try:
+                value = scope.value(name)
+            except (Pending, FlowError):
+                continue  # said where the target is asked for
+            fresh = fresh or isinstance(value, Relation) and value.single(name) is not None
+        if fresh:
+            self.index = RuleIndex(rules)
+            for known in (self.choices, self._can, self._finite, self._globs):
+                known.clear()
+        for rule in rules:
+            targets = self.index.of_rule[rule.number]
+            if not rule.makes or rule.phony or all(set(t.names) == set(targets[0].names) for t in targets):
+                continue
+            for name in self.wildcards_of(rule):
+                lacking = next((t for t in targets if name not in t.names), None)
+                if lacking is not None:
+                    word = rule.targets[lacking.word]
+                    raise FlowError(
+                        f"the target {word.text} does not use {{{name}}}, which another target of the rule does",
+                        word.span or rule.span,
+                        "all targets of a rule use the same wildcards",
+                    )
 
     # ---- goals -------------------------------------------------------------------------------------------------
 
-    def goal(self, text: str, span: Span | None = None) -> None:
-        """Ask for a target: an alias or phony, a path, or a pattern with finite domains (paths from the root)."""
+    def goal(self, text: str, span: Span | None = None, bound: Bound = {}) -> None:
+        """Ask for a target: an alias or phony, a path, or a pattern with finite domains (paths from the root).
+
+        `bound`: values for some of the pattern's names.
+        """
         if "{" in text and not self.index.exact_targets(normal(text)):
             word = parse_word(text, span)
             if word.names:
-                for path in self._goal_paths(text, word):
+                for path in self._goal_paths(text, word, bound):
                     self._goal(path)
                 return
         self._goal(normal(text))
@@ -135,10 +175,10 @@ class Resolver:
                 self._goal(normal(target.exact))
                 continue
             if rule.scope.library is None or target.names:
-                for path in self._expand_goal(rule.scope, target.parts, rule.span, target.word):
+                for path in self._expand_goal(rule.scope, target.parts, rule.span):
                     self._goal(path)
 
-    def _goal_paths(self, text: str, word: Word) -> list[str]:
+    def _goal_paths(self, text: str, word: Word, bound: Bound) -> list[str]:
         scope = self.builder.scope
         for rule in self.builder.rules:
             if any(w.text == text for w in rule.targets):
@@ -146,13 +186,13 @@ class Resolver:
                 break
         paths: list[str] = []
         for flat in scope.flatten(word.parts):
-            paths.extend(self._expand_goal(scope, flat, word.span))
+            paths.extend(self._expand_goal(scope, flat, word.span, bound))
         return paths
 
-    def _expand_goal(self, scope: Scope, parts: Iterable[Any], span: Span | None, word: int = 0) -> list[str]:
+    def _expand_goal(self, scope: Scope, parts: Iterable[Any], span: Span | None, bound: Bound = {}) -> list[str]:
         flat = tuple(parts)
         for part in flat:
-            if isinstance(part, Hole) and part.name not in scope.definitions:
+            if isinstance(part, Hole) and part.name not in scope.definitions and part.name not in bound:
                 text = "".join(str(p) for p in flat)
                 raise FlowError(
                     f"{text}: {{{part.name}}} has no values, so this stands for no particular file",
@@ -160,9 +200,10 @@ class Resolver:
                     f"ask for one of its files, as in “bflow build {self._sample(flat)}”, or give {part.name} values",
                 )
         try:
-            return [normal(text) for text, _ in scope.expansions(flat, {}, span)]
+            return [normal(text) for text, _ in scope.expansions(flat, bound, span)]
         except Pending as pending:
-            self._open_goal("".join(str(p) for p in flat), pending)
+            filled = (bound.get(p.name, str(p)) if isinstance(p, Hole) else str(p) for p in flat)
+            self._open_goal("".join(filled), pending)
             return []
 
     @staticmethod
@@ -171,6 +212,7 @@ class Resolver:
 
     def _open_goal(self, text: str, pending: Pending) -> None:
         self.open_goals.append(("pattern", text, pending.paths))
+        self._open_questions[text] = self.asking
         for path in pending.paths:
             self._want_path(path, None)
         self._drain()
@@ -180,6 +222,7 @@ class Resolver:
             files, needs = self._goal_files(path)
         except Pending as pending:
             self.open_goals.append(("path", path, pending.paths))
+            self._open_questions[path] = self.asking
             for blocker in pending.paths:
                 self._want_path(blocker, None)
             self._drain()
@@ -187,6 +230,7 @@ class Resolver:
         for f in files:
             self._want(f, None)
         self.plan.goals.append((path, tuple(files), tuple(needs)))
+        self.answers.append(self.asking)
         self._drain()
 
     def _goal_files(self, path: str) -> tuple[list[int], list[int]]:
@@ -207,7 +251,8 @@ class Resolver:
         found = self.choices.get(path)
         if found is None:
             found = self._choose(path, chain)
-            self.choices[path] = found
+            if not self.world.cut:
+                self.choices[path] = found
         return found
 
     def _choose(self, path: str, chain: Sequence[str]) -> Choice:
@@ -332,7 +377,7 @@ class Resolver:
             return True
         outer, self._tainted = self._tainted, False
         found = self._can_by_rule(path, rules, {*paths, path})
-        if found or not self._tainted:
+        if (found or not self._tainted) and not self.world.cut:
             self._can[path] = found
         self._tainted = self._tainted or outer
         return found
@@ -664,9 +709,16 @@ class Resolver:
         if rule.recipe is not None and not rule.phony and not rule.inplace:
             for name in self.world.mentioned(rule, job, bound):
                 f = plan.file(name)
-                if f not in inputs and f not in after:
+                if f not in inputs and f not in after and f not in extra and name not in own and self._plain_source(name):
                     extra.setdefault(f)
         plan.extra[job] = tuple(extra)
+
+    def _plain_source(self, path: str) -> bool:
+        """Whether no rule makes a file that stands there: only then does a word of a recipe make it an input."""
+        try:
+            return self.choose(path, ()).kind == "source"
+        except (FlowError, Pending):
+            return False
 
     def _input_files(self, path: str, job: int, word: Word, owner: Rule) -> tuple[Sequence[int], Sequence[int]]:
         """The files that one input name stands for (an alias: its files), and the phony jobs."""
@@ -807,6 +859,9 @@ class Resolver:
         files = tuple(plan.file(name) for name in names if name not in own)
         plan.trees[f] = (files, tuple(empty))
         for member in files:
+            place = self.disk.path(plan.paths[member])
+            if os.path.islink(place) and not os.path.isfile(place) and plan.paths[member] not in below:
+                continue  # a link that leads nowhere, or to a folder: its text is all there is
             self._want(member, asker)
 
     def resume(self) -> list[int]:
@@ -826,7 +881,9 @@ class Resolver:
         for kind, text, paths in goals:
             if not all(normal(p) in self.finished for p in paths):
                 self.open_goals.append((kind, text, paths))
-            elif kind == "pattern":
+                continue
+            self.asking = self._open_questions.get(text, 0)
+            if kind == "pattern":
                 self.goal(text)
             else:
                 self._goal(text)
@@ -839,7 +896,9 @@ class Resolver:
         label = str(text)
         found = self._globs.get(label)
         if found is None:
-            found = self._globs[label] = [path for path, _ in self.world.find(text.parts, {}, frozenset(), None)]
+            found = [path for path, _ in self.world.find(text.parts, {}, frozenset(), None)]
+            if not self.world.cut:
+                self._globs[label] = found
         own = set(own)
         return [path for path in found if path not in own] if own else found
 
@@ -850,6 +909,7 @@ class Resolver:
         if rule.number in self._finite_busy:
             return None
         self._finite_busy.add(rule.number)
+        cut = self.world.cut
         try:
             found: list[str] | None = []
             for target in self.index.of_rule[rule.number]:
@@ -861,11 +921,15 @@ class Resolver:
                     break
                 try:
                     found.extend(normal(text) for text, _ in rule.scope.expansions(target.parts, {}, rule.span))  # type: ignore[union-attr]
-                except Circular:
-                    return None  # not remembered: it may be finite once that name is known
+                except Circular as circle:
+                    if not circle.definition.busy:
+                        raise  # it is a circle by itself, not by way of what is evaluated now
+                    cut.add(circle.definition)
+                    return None
             if found is not None:
                 found.sort()
-            self._finite[rule.number] = found
+            if not cut:
+                self._finite[rule.number] = found
             return found
         finally:
             self._finite_busy.discard(rule.number)

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-VERSION = 3
+VERSION = 4
 KEPT = 16
 """Snapshots of one project that are kept; the oldest goes."""
 
@@ -54,7 +54,7 @@ class Snapshot:
     """What one file holds. Paths are absolute below `root`, so a moved project is looked at where it is now."""
 
     __slots__ = ("request", "root", "files", "signatures", "linked", "folders", "folder_signatures", "absent", "variables",
-                 "commands", "racy", "racy_folders", "jobs")  # fmt: skip
+                 "commands", "racy", "racy_folders", "jobs", "notes")  # fmt: skip
 
     def __init__(self) -> None:
         self.request = ""
@@ -70,6 +70,7 @@ class Snapshot:
         self.racy: dict[int, bytes] = {}  # place in `files` → digest, where a change could have left the signature
         self.racy_folders: dict[int, str] = {}
         self.jobs = 0
+        self.notes: list[str] = []  # what every build says again: domains that are empty
 
     def write(self, path: str) -> None:
         """Write it by rename; older ones of the project beyond `KEPT` are removed."""
@@ -222,6 +223,8 @@ def answer(words: list[str]) -> int | None:
         _settle(snapshot, path, root)
     jobs = snapshot.jobs
     seconds = time.monotonic() - started
+    for text in snapshot.notes:
+        sys.stderr.write(f"bflow: {text}\n")
     what = "all are up to date" if jobs != 1 else "it is up to date"
     several = "s" if jobs != 1 else ""
     sys.stderr.write(f"nothing to do: {what} ({jobs} job{several}, {seconds:.2f} s)\n")

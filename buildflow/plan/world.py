@@ -8,13 +8,14 @@ earlier build left.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from buildflow.errors import FlowError, Span
 from buildflow.globbing import PathPattern, glob_files
-from buildflow.names import Scope, pick
+from buildflow.names import Definition, Scope, pick
 from buildflow.plan.matcher import normal
 from buildflow.template import Glob, Hole, Part
 from buildflow.world import DiskWorld, acceptance
@@ -58,6 +59,10 @@ class PlanWorld(DiskWorld):
                 return self.where.get(path) or self.reads.path(path)
         return super().locate(path, span)
 
+    def empty(self, definition: Definition, text: str) -> None:
+        place = f"{definition.span.source.name}:{definition.span.line}: " if definition.span is not None else ""
+        self.resolver.empty.setdefault(definition, place + text)
+
     # ---- globs -------------------------------------------------------------------------------------------------
 
     def conditional(self, scope: Scope, parts: Sequence[Part], left: Sequence[str]) -> Sequence[str]:
@@ -82,9 +87,9 @@ class PlanWorld(DiskWorld):
         return False
 
     def glob(
-        self, scope: Scope, parts: Sequence[Part], left: Sequence[str], bound: Mapping[str, str], span: Span | None
+        self, parts: Sequence[Part], patterns: Mapping[str, re.Pattern[str]], span: Span | None
     ) -> list[tuple[str, dict[str, str]]]:
-        accept, slashes = acceptance(scope, [p.name for p in parts if isinstance(p, Hole)])
+        accept, slashes = acceptance(patterns, [p.name for p in parts if isinstance(p, Hole)])
         return self.find(parts, accept, slashes, span)
 
     def find(
@@ -214,6 +219,8 @@ class PlanWorld(DiskWorld):
         assert recipe is not None
         if recipe.kind == "call":
             self.call_info(rule)
+        if recipe.kind == "python":
+            return self._imported(rule)
         if recipe.kind != "shell":
             return []
         constant = self._constant.get(rule.number)
@@ -231,17 +238,26 @@ class PlanWorld(DiskWorld):
 
         return list(dict.fromkeys([*constant, *self._sources(recipe.filler.mentions(values))]))
 
+    def _imported(self, rule: Rule) -> list[str]:
+        """The project's modules that a Python recipe imports, by their names from the root."""
+        known = self._constant.get(rule.number)
+        if known is None:
+            from buildflow.recipe.imports import text_imports
+
+            assert rule.recipe is not None
+            imports = text_imports(self.reads.root, rule.recipe.text)
+            for name in imports.absent:
+                self.reads.missing(name)
+            known = self._constant[rule.number] = [name for name in imports.found if self.is_regular(name)]
+            for name in known:
+                self.reads.file(name)
+        return known
+
     def call_info(self, rule: Rule) -> CallInfo:
         """The function that a `[call = module:function]` names, read and not imported."""
         known = self._calls.get(rule.number)
         if known is None:
-            from buildflow.recipe.functions import describe_call
-
-            assert rule.recipe is not None
-            attribute = rule.attributes["call"]
-            known = self._calls[rule.number] = describe_call(
-                self.reads.root, rule.recipe.text, span=attribute.span or rule.span
-            )
+            known = self._calls[rule.number] = self.resolver.builder.call_info(rule)
             for name in known.imports.found:
                 self.reads.file(name)
             for name in known.imports.absent:
@@ -251,7 +267,7 @@ class PlanWorld(DiskWorld):
     def _sources(self, words: Sequence[str]) -> list[str]:
         found: dict[str, None] = {}
         for word in words:
-            name = normal(word)
+            name = normal(str(word))
             if name.startswith("/") or name.startswith("../") or not self.is_regular(name):
                 continue
             found.setdefault(name)

@@ -40,6 +40,21 @@ def project_imports(
     return Imports(tuple(walk.found), tuple(p for p in walk.absent if p not in walk.found))
 
 
+def text_imports(root: str, text: str, roots: Sequence[str] = ("",)) -> Imports:
+    """The same of a text that is no file (a `[python]` recipe); one that is no Python gives nothing."""
+    import ast
+
+    walk = Walk(root, roots)
+    if "import" in text:
+        try:
+            walk.follow_tree(ast.parse(text), "")
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            pass  # its job says so
+    while walk.queue:
+        walk.follow(walk.queue.pop(0))
+    return Imports(tuple(walk.found), tuple(p for p in walk.absent if p not in walk.found))
+
+
 def project_files(root: str, module: str, roots: Sequence[str] = ("",)) -> tuple[str, ...]:
     """The project files that importing a module by its name reads first: its own and the packages' above it."""
     walk = Walk(root, roots)
@@ -123,6 +138,12 @@ class Walk:
             tree = ast.parse(read_source(os.path.join(self.root, path)), path)
         except (FlowError, SyntaxError, ValueError, RecursionError, MemoryError):
             return  # it will fail in its job, with a traceback
+        self.follow_tree(tree, path)
+
+    def follow_tree(self, tree: ast.Module, path: str) -> None:
+        """Resolve what a file's tree imports."""
+        import ast
+
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:

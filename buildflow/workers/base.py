@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ class Task:
     """One run of one job. `log`: where its output goes (absolute). `inherit`: descriptors that it keeps open.
 
     `call`: a function to call in a warm process instead of a command; `function` the function itself where the driver
-    has it, with the job's description. `terminal`: it has the caller's input and output.
+    has it, with the job's description. `terminal`: it has the caller's input and output. `fallback`: what runs it
+    through a shell, where the command cannot be started directly: the message and the status are the shell's then.
     """
 
     number: int
@@ -29,18 +30,23 @@ class Task:
     description: dict[str, Any] | None = None
     function: Any = None
     terminal: bool = False
+    fallback: Callable[[], list[str]] | None = None
 
 
 @dataclass
 class End:
-    """How a task ended: `status` as a shell's (negative: by that signal); `timed_out`: its time was up; `error`: why
-    it could not run at all. `runtime`: wall_s, rss_peak_gb, vms_peak_gb, cpu_peak_percent."""
+    """How a task ended: `status` as a shell's (negative: by that signal); `timed_out`: its time was up; `stopped`: it
+    was told to end by `Worker.stop`, so what it made is partial; `error`: why it could not run at all. `runtime`:
+    wall_s, rss_peak_gb, vms_peak_gb, cpu_peak_percent. `exception`: what a function raised, where it was called in
+    this process."""
 
     task: Task
     status: int
     timed_out: bool = False
+    stopped: bool = False
     error: str | None = None
     runtime: dict[str, float | None] = field(default_factory=dict)
+    exception: BaseException | None = None
 
 
 class Worker:
@@ -70,6 +76,9 @@ class Worker:
     def stop(self, *, kill: bool) -> None:
         """End all tasks: politely, or at once."""
         raise NotImplementedError
+
+    def open(self) -> None:
+        """Make ready for a build: called before each, also after a `close`."""
 
     def close(self) -> None:
         """Give back what the worker holds."""

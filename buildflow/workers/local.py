@@ -5,6 +5,7 @@ One thread: the loop waits on process descriptors, on the warm processes and on 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 GRACE = 5.0
 """Seconds between the polite and the final signal."""
+
+_BUSY_TRIES = 20
+
+_ASKED = 0.01
+"""Seconds between two questions to processes that have no descriptor."""
 
 SAMPLE = 0.25
 """Seconds between two looks at a running job's memory."""
@@ -41,7 +47,7 @@ class _Running:
         "cpu",
         "ticks",
         "sampled",
-        "killed",
+        "stopped",
     )
 
     def __init__(self, task: Task, pid: int | None, fd: int) -> None:
@@ -58,7 +64,7 @@ class _Running:
         self.cpu: float | None = None
         self.ticks = 0.0
         self.sampled = self.started
-        self.killed = False
+        self.stopped = False
 
 
 class LocalWorker(Worker):
@@ -69,15 +75,23 @@ class LocalWorker(Worker):
         self.running: dict[int, _Running] = {}  # by descriptor, or minus the number for warm ones
         self.ended: list[End] = []
         self.programs: dict[tuple[str, str], str | None] = {}
+        self._null = self._wake_read = self._wake_write = -1
+        self._pool: WarmPool | None = None
+        self._pidfd = _has_pidfd()
+        _hear_of_children()
+        self._sampled = time.monotonic()
+        self.open()
+
+    def open(self) -> None:
+        if self._null >= 0:
+            return
         self._poll: Any = select.poll()
         self._null = os.open(os.devnull, os.O_RDWR)
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._poll.register(self._wake_read, select.POLLIN)
-        self._pool: WarmPool | None = None
-        self._pidfd = hasattr(os, "pidfd_open")
-        self._sampled = time.monotonic()
+        self.programs.clear()  # what stands on the PATH may have changed since
 
     def slots(self) -> int:
         return self.n_procs or usable_cpus()
@@ -88,47 +102,77 @@ class LocalWorker(Worker):
         if task.call is not None:
             self._start_warm(task)
             return
+        problem = self._spawn(task)
+        if problem is not None and task.fallback is not None:
+            task.command.argv = task.fallback()  # so that the message and the status are the shell's own
+            task.command.redirections = ()
+            task.fallback = None
+            problem = self._spawn(task)
+        if problem is not None:
+            self._never(task, *problem)
+
+    def _spawn(self, task: Task) -> tuple[int, str] | None:
+        """Start a process; why it cannot be, as the status and the message of a shell."""
         command = task.command
+        name = command.argv[0]
         opened: list[int] = []
         try:
             try:
                 streams = self._streams(task, opened)
             except OSError as error:
-                self._never(task, 1, f"{error.filename}: {error.strerror}")
-                return
-            program = self._program(command.argv[0], command.env.get("PATH", os.defpath), command.cwd)
+                return 1, f"{error.filename}: {error.strerror}"
+            program = self._program(name, command.env.get("PATH", os.defpath), command.cwd)
             if program is None:
-                self._never(task, 127, f"{command.argv[0]}: command not found")
-                return
+                return 127, f"{name}: command not found"
             for fd in task.inherit:
                 os.set_inheritable(fd, True)
             try:
-                process = subprocess.Popen(
-                    command.argv, executable=program, cwd=command.cwd, env=command.env, close_fds=False,
-                    stdin=streams[0], stdout=streams[1], stderr=streams[2], start_new_session=not task.terminal,
-                )  # fmt: skip
+                process = self._popen(task, program, streams)
             except OSError as error:
-                if error.errno == errno.ENOEXEC:  # a script without a first line: a shell runs it, as bash would
-                    command.argv = ["bash", program, *command.argv[1:]]
-                    self.start(task)
-                    return
+                if error.errno == errno.ENOEXEC and task.fallback is None:
+                    if name == "bash":
+                        return 126, f"{program}: {error.strerror}"
+                    command.argv = ["bash", program, *command.argv[1:]]  # a script without a first line
+                    return self._spawn(task)
                 if error.errno == errno.E2BIG:
-                    self._never(task, 126, f"{command.argv[0]}: more arguments than the system takes; use {{in.list}}")
-                    return
-                self._never(task, 126, f"{command.argv[0]}: {error.strerror}")
-                return
+                    return 126, f"{name}: more arguments than the system takes; use {{in.list}}"
+                return (127 if error.errno == errno.ENOENT else 126), f"{name}: {error.strerror}"
             finally:
                 for fd in task.inherit:
                     os.set_inheritable(fd, False)
         finally:
             for fd in opened:
                 os.close(fd)
-        fd = os.pidfd_open(process.pid) if self._pidfd else -process.pid
+        self._follow(task, process)
+        return None
+
+    @staticmethod
+    def _popen(task: Task, program: str, streams: list[int | None]) -> subprocess.Popen[bytes]:
+        command = task.command
+        for attempt in range(_BUSY_TRIES + 1):
+            try:
+                return subprocess.Popen(
+                    command.argv, executable=program, cwd=command.cwd, env=command.env, close_fds=False,
+                    stdin=streams[0], stdout=streams[1], stderr=streams[2], start_new_session=not task.terminal,
+                )  # fmt: skip
+            except OSError as error:
+                # A script that was just written: a process that another thread forked at that moment has it open still.
+                if error.errno != errno.ETXTBSY or attempt == _BUSY_TRIES:
+                    raise
+                time.sleep(0.01)
+        raise AssertionError
+
+    def _follow(self, task: Task, process: subprocess.Popen[bytes]) -> None:
+        fd = -process.pid
+        if self._pidfd:
+            try:
+                fd = os.pidfd_open(process.pid)
+                self._poll.register(fd, select.POLLIN)
+            except OSError:
+                fd = -process.pid  # no descriptor is left: it is asked now and then
         running = _Running(task, process.pid, fd)
         running.process = process
         self.running[fd] = running
-        if self._pidfd:
-            self._poll.register(fd, select.POLLIN)
 
     def _streams(self, task: Task, opened: list[int]) -> list[int | None]:
         if task.terminal:
@@ -162,7 +206,9 @@ class LocalWorker(Worker):
         if known == "":
             known = None
             for folder in path.split(os.pathsep):
-                place = os.path.join(folder or ".", name)
+                if not folder.startswith("/"):
+                    return None  # it depends on where the job runs: a shell looks there
+                place = os.path.join(folder, name)
                 if os.access(place, os.X_OK) and os.path.isfile(place):
                     known = place
                     break
@@ -206,8 +252,8 @@ class LocalWorker(Worker):
     def wake(self) -> None:
         try:
             os.write(self._wake_write, b"x")
-        except BlockingIOError:
-            pass
+        except OSError:
+            pass  # it is awake enough, or closed
 
     def wait(self, timeout: float | None) -> list[End]:
         if not self.ended:
@@ -227,7 +273,7 @@ class LocalWorker(Worker):
             if running.deadline is not None:
                 left = max(running.deadline - now, 0.0)
                 limit = left if limit is None else min(limit, left)
-        step = SAMPLE if self._pidfd else 0.01
+        step = SAMPLE if all(fd >= 0 or r.warm is not None for fd, r in self.running.items()) else _ASKED
         limit = step if limit is None else min(limit, step)
         found = self._poll.poll(max(limit, 0.0) * 1000)
         for fd, _ in found:
@@ -237,13 +283,9 @@ class LocalWorker(Worker):
                 self._warm_events()
             elif fd in self.running:
                 self._reap(fd)
-        if not self._pidfd:
-            for fd in list(self.running):
-                running = self.running[fd]
-                if running.pid is not None and running.warm is None:
-                    done = os.waitid(os.P_PID, running.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                    if done is not None:
-                        self._reap(fd)
+        if step == _ASKED:
+            for fd in [fd for fd, running in self.running.items() if fd < 0 and running.warm is None]:
+                self._reap(fd, wait=False)
         self._deadlines()
         now = time.monotonic()
         if now - self._sampled >= SAMPLE:
@@ -259,22 +301,34 @@ class LocalWorker(Worker):
         except BlockingIOError:
             pass
 
-    def _reap(self, fd: int) -> None:
-        running = self.running.pop(fd)
-        assert running.pid is not None and running.process is not None
-        if self._pidfd:
-            self._poll.unregister(fd)
-            os.close(fd)
-        if not running.task.terminal:
-            _kill_group(running.pid, signal.SIGKILL)  # before it is reaped: the group's number is still ours
+    def _reap(self, fd: int, *, wait: bool = True) -> None:
+        """Take the status of a process that has ended and end its group; without `wait`, if it has."""
+        running = self.running[fd]
+        pid, process = running.pid, running.process
+        assert pid is not None and process is not None
+        code, error = 1, None
         try:
-            _, status, usage = os.wait4(running.pid, 0)
+            if fd >= 0:
+                if not running.task.terminal:
+                    _kill_group(pid, signal.SIGKILL)  # before it is reaped: the group's number is still ours
+                _, status = os.waitpid(pid, 0)
+            else:
+                ended, status = os.waitpid(pid, 0 if wait else os.WNOHANG)
+                if ended == 0:
+                    return
+                if not running.task.terminal:
+                    _kill_group(pid, signal.SIGKILL)
             code = os.waitstatus_to_exitcode(status)
         except ChildProcessError:
-            code, usage = 1, None
-        running.process.returncode = code
+            error = "another part of this program took its exit status (a wait for any child)"
+        del self.running[fd]
+        if fd >= 0:
+            self._poll.unregister(fd)
+            os.close(fd)
+        process.returncode = code
         wall = time.monotonic() - running.started
-        self.ended.append(End(running.task, code, running.timed_out, runtime=_runtime(running, wall, usage)))
+        runtime = _runtime(running, wall)
+        self.ended.append(End(running.task, code, running.timed_out, running.stopped, error, runtime))
 
     def _warm_events(self) -> None:
         assert self._pool is not None
@@ -292,7 +346,8 @@ class LocalWorker(Worker):
             del self.running[label]
             wall = time.monotonic() - running.started
             status = 1 if event.status is None else event.status
-            self.ended.append(End(running.task, status, running.timed_out, event.error, _runtime(running, wall, None)))
+            runtime = _runtime(running, wall)
+            self.ended.append(End(running.task, status, running.timed_out, running.stopped, event.error, runtime))
 
     def _deadlines(self) -> None:
         now = time.monotonic()
@@ -316,15 +371,16 @@ class LocalWorker(Worker):
 
     def stop(self, *, kill: bool) -> None:
         for running in list(self.running.values()):
-            if kill or not running.killed:
+            if kill or not running.stopped:
+                running.stopped = True
                 self._signal(running, signal.SIGKILL if kill else signal.SIGTERM)
-                running.killed = True
 
     def close(self) -> None:
         self.stop(kill=True)
         for fd in [fd for fd, r in self.running.items() if r.warm is None]:
             self._reap(fd)
         self.running.clear()
+        self.ended = []
         if self._pool is not None:
             self._pool.close()
             self._pool = None
@@ -342,6 +398,22 @@ def usable_cpus() -> int:
         return os.cpu_count() or 1
 
 
+def _has_pidfd() -> bool:
+    """Whether processes have descriptors here: not on macOS, nor where a filter of system calls forbids it."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def _hear_of_children() -> None:
+    """Where the parent of this program made it ignore SIGCHLD, the kernel would keep no exit status."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 def _kill_group(pid: int, number: int) -> None:
     try:
         os.killpg(pid, number)
@@ -353,11 +425,10 @@ def _nothing() -> dict[str, float | None]:
     return {"wall_s": 0.0, "rss_peak_gb": None, "vms_peak_gb": None, "cpu_peak_percent": None}
 
 
-def _runtime(running: _Running, wall: float, usage: Any) -> dict[str, float | None]:
-    rss = running.rss
+def _runtime(running: _Running, wall: float) -> dict[str, float | None]:
     return {
         "wall_s": round(wall, 6),
-        "rss_peak_gb": rss,
+        "rss_peak_gb": running.rss,
         "vms_peak_gb": running.vms,
         "cpu_peak_percent": running.cpu,
     }

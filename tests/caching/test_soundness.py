@@ -245,3 +245,52 @@ def test_a_variable_that_is_listed_is_in_the_key(story: Story) -> None:
     assert story.bflow("build", env={"FOO": "2"}).status == 0
     assert story.read("out.txt") == "2\n"
     assert story.build(env={"FOO": "1"}).cached == 1
+
+
+def test_a_source_edited_between_its_digest_and_its_staging(story: Story) -> None:
+    """The hook runs after the key was made and before the inputs are staged: what is made is not of that key."""
+    story.write(
+        "Flowfile",
+        """
+        [hooks = pre_run="test -e DONE || (touch DONE; echo new > in.txt)"]
+        out.txt: in.txt
+            cp {in} {out}
+        """.replace("DONE", str(story.root.parent / "done")),
+    )
+    story.write("in.txt", "old\n")
+    story.build()
+    assert story.read("out.txt") == "new\n"
+    story.write("in.txt", "old\n")
+    story.build()
+    assert story.read("out.txt") == "old\n"
+
+
+def test_a_built_file_edited_while_a_job_waits(story: Story) -> None:
+    story.write(
+        "Flowfile",
+        """
+        [hooks = pre_run="test -e DONE || (touch DONE; echo evil > mid.txt)"]
+        out.txt: mid.txt
+            cp {in} {out}
+        mid.txt:
+            echo mid > {out}
+        """.replace("DONE", str(story.root.parent / "done")),
+    )
+    story.build()
+    assert story.read("out.txt") == "mid\n"
+    assert story.read("mid.txt") == "mid\n"
+
+
+def test_a_folder_edited_while_a_job_waits(story: Story) -> None:
+    story.write(
+        "Flowfile",
+        """
+        [hooks = pre_run="test -e DONE || (touch DONE; echo evil > d/a)"]
+        out.txt: d/
+            cat d/a > {out}
+        d/:
+            echo good > {out}a
+        """.replace("DONE", str(story.root.parent / "done")),
+    )
+    story.build()
+    assert story.read("out.txt") == "good\n"

@@ -1,0 +1,74 @@
+"""What is known of a target's past: the last result of the job that makes it, and the last try that failed.
+
+The state knows by which key a file was written; the entry of that key has the rest. For `log`, `why` and `cache path`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildflow.cache import LOG, Entry
+from buildflow.entries import ended, entries_of_key, newest_entry
+from buildflow.failures import failed_folder
+
+if TYPE_CHECKING:
+    from buildflow.submitter import Session
+
+
+class Last(NamedTuple):
+    """The last result: its key, and its entry (None: gone from every cache)."""
+
+    key: bytes
+    entry: Entry | None
+
+    @property
+    def log(self) -> str | None:
+        """The log's path; None where nothing was printed, or the entry is gone."""
+        if self.entry is None:
+            return None
+        path = f"{self.entry.path}/{LOG}"
+        return path if os.path.exists(path) else None
+
+
+class FailedTry(NamedTuple):
+    """A try that failed: its folder below `.bflow/failed`, its log (None: none was written) and when it ended."""
+
+    folder: str
+    log: str | None
+    time: float
+
+
+def last_result(session: Session, outputs: Sequence[str]) -> Last | None:
+    """The last result of the job that makes these files; None where it has none that is known."""
+    for name in outputs:
+        record = session.disk.record(name)
+        if record is not None and len(record.key) == 16:
+            return Last(record.key, next(entries_of_key(session.cache, record.key), None))
+    for name in outputs[:1]:  # one that stays in the cache, or was edited since: only the entries know
+        entry = newest_entry(session.cache, name)
+        if entry is not None:
+            try:
+                return Last(bytes.fromhex(entry.result["key"]), entry)
+            except (KeyError, TypeError, ValueError):
+                return None
+    return None
+
+
+def failed_try(session: Session, outputs: Sequence[str], last: Last | None) -> FailedTry | None:
+    """The last try of a job that failed, if that was after its last result."""
+    folder = failed_folder(session.folder, outputs[0])
+    try:
+        time = os.stat(folder).st_mtime
+    except OSError:
+        return None
+    if last is not None:
+        if last.entry is not None and ended(last.entry) > time:
+            return None
+        for name in outputs:  # restored from the cache since
+            record = session.disk.record(name)
+            if record is not None and record.key == last.key and record.signature[3] > time * 1e9:
+                return None
+    log = f"{folder}/{LOG}"
+    return FailedTry(folder, log if os.path.exists(log) else None, time)

@@ -1,0 +1,213 @@
+"""One run of one job: its sandbox and what it stages, and the task that a worker starts.
+
+Composes the argument vector, the environment (built, not inherited) and the job's description; runs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from buildflow.environments.base import Command
+from buildflow.errors import FlowError
+from buildflow.files import remove_tree
+from buildflow.job import LIST_FILE, Job
+from buildflow.workers.base import Task
+
+if TYPE_CHECKING:
+    from buildflow.decide import Decider, Identity
+    from buildflow.sandbox import Sandbox
+    from buildflow.staging import Staging
+
+LONG = 100_000
+"""Bytes of a recipe above which it runs from a file: the kernel takes 128 KiB in one argument."""
+
+_BASH_READS = ("BASH_ENV", "SHELLOPTS", "BASHOPTS")
+"""Variables with which bash would do more than start a simple command (functions are `BASH_FUNC_…`)."""
+
+
+class Run:
+    """A job on its way: staged, started, ended."""
+
+    __slots__ = (
+        "job", "identity", "sandbox", "staging", "task", "started", "outputs", "env", "description", "given", "returned",
+    )  # fmt: skip
+
+    def __init__(self, job: Job, identity: Identity, sandbox: Sandbox) -> None:
+        self.job = job
+        self.identity = identity
+        self.sandbox = sandbox
+        self.staging: Staging | None = None
+        self.task: Task | None = None
+        self.started = 0.0
+        self.outputs = [(name, job.staged.get(name, name)) for name in job.outputs]
+        self.env: dict[str, str] = {}
+        self.description: dict[str, Any] | None = None
+        self.given = False  # whether the sandbox was given back
+        self.returned: str | None = None  # how a function's value was written: "text", "bytes" or "json"
+
+
+class Composer:
+    """Makes the tasks of one build. `root`: the project's, absolute."""
+
+    def __init__(self, decider: Decider, root: str) -> None:
+        self.decider = decider
+        self.root = root
+
+    def task(self, run: Run) -> Task:
+        """The task of a job that is staged."""
+        job, sandbox = run.job, run.sandbox
+        recipe = job.rule.recipe
+        assert recipe is not None
+        environment = run.identity.environment
+        env = run.env = self.variables(run)
+        env["TMPDIR"] = sandbox.empty_temporary()
+        env["PWD"] = sandbox.path
+        try:
+            os.unlink(sandbox.log)
+        except FileNotFoundError:
+            pass
+        task = Task(job.number, Command([], env, sandbox.path), sandbox.log, (sandbox.lock,), job.amounts().time)
+        if recipe.kind == "shell":
+            if job.lists_inputs:
+                self.list_inputs(job, f"{sandbox.path}/{LIST_FILE}")
+            found = None
+            if environment.direct and job.rule.attributes.get("shell") is None and not _bash_reads(run):
+                found = job.argv()
+            if found is not None:
+                task.command.argv, task.command.redirections = list(found[0]), list(found[1])
+                task.fallback = lambda: self._shell(run)
+            else:
+                task.command.argv = self._shell(run)
+        elif recipe.kind == "script":
+            self._script(run, sandbox.path)
+            task.command.argv = [f"{sandbox.path}.script"]
+        elif recipe.kind == "python":
+            self._describe(run, sandbox.path)
+            task.command.argv = [environment.python(), _runner(), "python", env["BFLOW_JOB"]]
+        else:
+            self._call(run, task, sandbox.path)
+        task.command = environment.wrap(task.command)
+        return task
+
+    def exclusive(self, run: Run, task: Task, base: str) -> None:
+        """A job in the project's root whose recipe is no shell: its description and script stand at `base`."""
+        run.env = task.command.env
+        recipe = run.job.rule.recipe
+        assert recipe is not None
+        if recipe.kind == "python":
+            self._describe(run, base)
+            task.command.argv = [run.identity.environment.python(), _runner(), "python", run.env["BFLOW_JOB"]]
+        elif recipe.kind == "script":
+            self._script(run, base)
+            task.command.argv = [f"{base}.script"]
+        else:
+            self._call(run, task, base)
+            task.call = None
+
+    def variables(self, run: Run) -> dict[str, str]:
+        """The environment that the job sees."""
+        env = dict(self.decider.base(run.identity.environment))
+        env.update(run.identity.variables)
+        return env
+
+    def _shell(self, run: Run) -> list[str]:
+        text = run.job.text()
+        before = run.identity.environment.shell(run.job.attribute("shell"))
+        if len(text) <= LONG and (len(text) <= LONG // 4 or len(os.fsencode(text)) <= LONG):
+            return [*before, text]
+        script = f"{run.sandbox.path}.sh"
+        with open(script, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text + "\n")
+        return [*before[:-1], script]
+
+    @staticmethod
+    def list_inputs(job: Job, target: str) -> None:
+        """Write the file that `{in.list}` stands for."""
+        names = job.shown(job.inputs, key=False)
+        for name in names:
+            if "\n" in name:
+                raise FlowError(
+                    f"{{in.list}} names one file a line, and the name {name!r} has a newline",
+                    job.rule.span,
+                    "rename the file",
+                )
+        with open(target, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write("".join(f"{name}\n" for name in names))
+
+    def _script(self, run: Run, base: str) -> None:
+        from buildflow.recipe.functions import script_environment
+
+        self._describe(run, base)
+        recipe = run.job.rule.recipe
+        assert run.description is not None and recipe is not None
+        run.env.update(script_environment(run.description))
+        script = f"{base}.script"
+        with open(script, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(recipe.text + "\n")
+        os.chmod(script, 0o700)
+
+    def _describe(self, run: Run, base: str) -> None:
+        import json
+
+        keyed, _ = self.decider.variables(run.job)
+        run.description = run.job.description(keyed)
+        path = f"{base}.json"
+        with open(path, "w", encoding="ascii") as file:
+            json.dump(run.description, file)
+        run.env["BFLOW_JOB"] = path
+
+    def _call(self, run: Run, task: Task, base: str) -> None:
+        import json
+        import sys
+
+        from buildflow.workers.warm import WarmRequest
+
+        job = run.job
+        recipe = job.rule.recipe
+        assert recipe is not None
+        keyed, _ = self.decider.variables(job)
+        description = run.description = job.description(keyed)
+        description["kind"] = "call"
+        description["root_dirs"] = [self.root]
+        description["returned"] = f"{base}.returned"
+        remove_tree(f"{base}.returned")
+        name = recipe.text
+        if recipe.kind == "function":
+            from buildflow.recipe.functions import portable
+
+            home, pickled = portable(recipe.function, self.root)
+            name = getattr(recipe.function, "__qualname__", "the function")
+            description["function"] = home
+            if pickled is not None:
+                path = f"{base}.pickle"
+                with open(path, "wb") as file:
+                    file.write(pickled)
+                description["pickle"] = path
+                description["python"] = list(sys.version_info[:2])
+            task.function = recipe.function
+        task.description = description
+        path = f"{base}.json"
+        with open(path, "w", encoding="ascii") as file:
+            json.dump(description, file)
+        run.env["BFLOW_JOB"] = path
+        environment = run.identity.environment
+        rows = self.decider.functions(job)
+        python = environment.python() if environment.name != "native" else sys.executable
+        task.command.argv = [python, _runner(), "call", path]
+        if environment.name == "native" and run.sandbox.lock >= 0:
+            from xxhash import xxh3_128_digest
+
+            digests = xxh3_128_digest("\0".join(f"{a}\0{b}" for a, b in rows).encode("utf-8", "surrogateescape"))
+            task.call = WarmRequest(
+                job=path, cwd=run.sandbox.path, log=run.sandbox.log, env=run.env, roots=(self.root,), digests=digests,
+                name=name, fds=(run.sandbox.lock,),
+            )  # fmt: skip
+
+
+def _bash_reads(run: Run) -> bool:
+    return any(name in _BASH_READS or name.startswith("BASH_FUNC_") for name in run.identity.variables)
+
+
+def _runner() -> str:
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "runner.py")

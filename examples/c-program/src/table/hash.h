@@ -1,0 +1,2 @@
+/* Private to the table. */
+unsigned char hash(const char *word);
