@@ -10,15 +10,15 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
+from buildflow.attributes import PYTHON_NAMES, QUANTITIES, WORKERS, Attribute
 from buildflow.errors import FlowError, Span
-from buildflow.lang.statements import Call
+from buildflow.names import holds_names
 from buildflow.near import did_you_mean
 from buildflow.template import Hole
 
 if TYPE_CHECKING:
-    from buildflow.names import Definition
     from buildflow.recipe.functions import Parameter
-    from buildflow.rule import Attribute, Rule
+    from buildflow.rule import Rule
 
 YES = frozenset("yes true 1 on".split())
 NO = frozenset("no false 0 off".split())
@@ -29,7 +29,6 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def check_attributes(rule: Rule, names: Collection[str], labels: Collection[str]) -> None:
     """Raises FlowError for the first attribute that is wrong. `names`: all that the rule knows, its labels among it."""
     from buildflow.hooks import parse_hooks
-    from buildflow.rule import QUANTITIES
 
     for attribute in rule.attributes.values():
         if attribute.name == "call":
@@ -62,9 +61,10 @@ def check_parameters(rule: Rule, parameters: Sequence[Parameter] | None, span: S
     shows when the job runs.
     """
     from buildflow.recipe.functions import check_parameters as unknown_of
-    from buildflow.rule import PYTHON_NAMES
 
     assert rule.recipe is not None
+    if rule.input_function is not None:
+        return  # it may name a file so, which shows with the job
     known = {"out", *PYTHON_NAMES, *FILLED - {"in"}}
     known.update(*rule.labels())
     for word in rule.targets:
@@ -74,7 +74,9 @@ def check_parameters(rule: Rule, parameters: Sequence[Parameter] | None, span: S
         if variable in rule.attributes:
             known |= {word.text.partition("=")[0] for word in rule.attributes[variable].words}
     assigned = rule.scope.definitions
-    followers = {name for name, definition in assigned.items() if definition.joint or _holds_names(definition)}
+    followers = {
+        name for name, definition in assigned.items() if definition.joint or any(map(holds_names, definition.terms))
+    }
     unknown = unknown_of(parameters, known | followers)
     if not unknown:
         return
@@ -85,16 +87,9 @@ def check_parameters(rule: Rule, parameters: Sequence[Parameter] | None, span: S
     raise FlowError(f"{rule.recipe.text} asks for “{name}”, and nothing of the rule is named so", span, hint)
 
 
-def _holds_names(definition: Definition) -> bool:
-    words = [word for term in definition.terms for word in (term.arguments if isinstance(term, Call) else (term,))]
-    return any(word.names for word in words)
-
-
 def _flag(rule: Rule, attribute: Attribute) -> None:
     if attribute.text is not None and attribute.text.strip().lower() not in YES | NO:
-        raise FlowError(
-            f"{attribute.name} is a flag and takes no value", attribute.span, f"write [{attribute.name}]"
-        )
+        raise FlowError(f"{attribute.name} is a flag and takes no value", attribute.span, f"write [{attribute.name}]")
 
 
 def _one(attribute: Attribute, what: str) -> str | None:
@@ -124,8 +119,6 @@ def _env(rule: Rule, attribute: Attribute) -> None:
 
 
 def _worker(rule: Rule, attribute: Attribute) -> None:
-    from buildflow.rule import WORKERS
-
     text = _one(attribute, "one worker")
     if text is not None and text not in WORKERS:
         raise FlowError(
@@ -141,7 +134,9 @@ def _path(rule: Rule, attribute: Attribute) -> None:
         return
     if text.startswith(("/", "../")) or text.endswith("/"):
         raise FlowError(
-            f"{attribute.name} = {text} is no file in the project", attribute.span, "write a path from the project's root"
+            f"{attribute.name} = {text} is no file in the project",
+            attribute.span,
+            "write a path from the project's root",
         )
 
 

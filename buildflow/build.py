@@ -21,7 +21,7 @@ from buildflow.errors import FlowError
 from buildflow.events import Stream
 from buildflow.execute import Executor, InputChanged, Run, failure
 from buildflow.failures import Failures
-from buildflow.hooks import HookError, TaskHooks
+from buildflow.hooks import TaskHooks
 from buildflow.hooks_of import JobHooks
 from buildflow.job import LIST_FILE, Amounts, Job
 from buildflow.jobserver import Jobserver
@@ -35,6 +35,10 @@ from buildflow.workspace import Workspace
 
 NEW, READY, RUNNING, DONE, FAILED, SKIPPED = range(6)
 AHEAD = 2
+STALE = 5
+"""Times that an input of a job may have changed before it is staged."""
+SEARCHED = 64
+"""Jobs that are looked at for one that need not wait for its resources."""
 
 
 @dataclass
@@ -130,7 +134,8 @@ class Build:
         self.same: dict[int, list[int]] = {}
         self.forced: set[int] = set()
         self.tries: dict[int, int] = {}
-        self.changed_once: set[int] = set()
+        self.changed_once: set[int] = set()  # jobs under which an input changed; they run alone the second time
+        self.stale: dict[int, int] = {}  # how often an input had changed when a job was to be staged, or had run
         self.interrupts = 0
         self.stopping = False
         self.halted = False  # after a failure without -k: what runs finishes, nothing new starts
@@ -214,7 +219,7 @@ class Build:
         if initial:
             known = self.state.seconds
             rules = self.resolver.builder.rules
-            for job in reversed(order(plan)):
+            for job in reversed(order(plan, rules)):
                 own = known.get(rules[plan.rule[job]].name, 1.0)
                 after = self.dependents[job]
                 self.weight[job] = own + (max([self.weight[d] for d in after]) if after else 0.0)
@@ -239,16 +244,22 @@ class Build:
         if not self.options.until:
             return
         rules = self.resolver.builder.rules
-        named = [
-            job
-            for job in range(len(self.plan.rule))
-            if self._is_named(job, rules[self.plan.rule[job]].name, self.options.until)
-        ]
+        stack: list[int] = []
+        for name in self.options.until:
+            named = [
+                job
+                for job in range(len(self.plan.rule))
+                if self._is_named(job, rules[self.plan.rule[job]].name, frozenset((name,)))
+            ]
+            stack.extend(named)
+            if not named:  # jobs that are not known yet may be meant: what they wait for is needed
+                waits = [p for paths in self.resolver.deferred.values() for p in paths]
+                waits += [p for _, _, paths in self.resolver.open_goals for p in paths]
+                stack.extend(self.plan.maker[self.plan.ids[path]] for path in waits if path in self.plan.ids)
         needed: set[int] = set()
-        stack = list(named)
         while stack:
             job = stack.pop()
-            if job not in needed:
+            if job not in needed and job >= 0:
                 needed.add(job)
                 stack.extend(self.plan.dependencies(job))
         for job in range(len(self.plan.rule)):
@@ -329,7 +340,12 @@ class Build:
             return
         if any(s == NEW for s in self.status) and not self.resolver.deferred:
             self.summary.planning_failed = True
-            order(self.plan)
+            order(self.plan, self.resolver.builder.rules)
+
+    def counts(self) -> tuple[int, int]:
+        """The jobs that are done, one way or another, and all."""
+        s = self.summary
+        return s.ran + s.cached + s.up_to_date + s.failed + s.skipped + s.would_run, len(self.plan.rule)
 
     def interrupt(self) -> None:
         """Called by a signal handler: the first time stop politely, the second time kill."""
@@ -352,7 +368,7 @@ class Build:
 
     def _decide_some(self) -> bool:
         """Decide ready jobs until enough is there to run; whether there is more to decide."""
-        enough = len(self.status) + 1 if self.over else AHEAD + self.resources.cpus
+        enough = len(self.status) + 1 if self.over else AHEAD + self.resources.cpus + self._waiting_for_resources()
         deadline = time.monotonic() + 0.05
         while self.ready and len(self.to_run) < enough and not self.stopping:
             priority, weight, job = heapq.heappop(self.ready)
@@ -362,6 +378,12 @@ class Build:
             if self.running and time.monotonic() > deadline:
                 break
         return bool(self.ready) and len(self.to_run) < enough and not self.stopping
+
+    def _waiting_for_resources(self) -> int:
+        """How many of those to run wait for more than processors: others may go before them."""
+        if not self.running:
+            return 0
+        return sum(not self.resources.has_beside_cpus(item[3].amounts()) for item in self.to_run[:SEARCHED])
 
     def _decide(self, number: int, rank: tuple[float, float] = (0.0, 0.0)) -> None:
         try:
@@ -563,21 +585,15 @@ class Build:
     def _stage_ahead(self) -> None:
         if self.over and self.to_run and not self._within_limits():
             return
-        while self.to_run and len(self.staged) < AHEAD and not self.stopping:
-            _, _, number, job, identity = heapq.heappop(self.to_run)
+        while self.to_run and not self.stopping and not self._alone():
+            chosen = self._next_to_stage()
+            if chosen is None:
+                return
+            _, _, number, job, identity = chosen
             try:
-                self.hooks.call("pre_run", job, identity)
                 run = self.executor.stage(job, identity)
-                try:
-                    self.hooks.call("pre_run_task", job, identity)
-                except BaseException:
-                    self._give_back(run)
-                    raise
             except InputChanged as change:
-                self._again(number, change)
-                continue
-            except HookError as error:
-                self.failures.failed(number, error.message, error)
+                self._again(number, change, ran=False)
                 continue
             except FlowError as error:
                 self.failures.failed(number, error.message, error)
@@ -585,15 +601,37 @@ class Build:
             self.staged.append(run)
             self._start_staged()
 
+    def _next_to_stage(self) -> tuple[float, float, int, Job, Identity] | None:
+        """The first by rank that does not wait for memory, devices or a named resource; one that does, if it is the
+        only one; None where enough is staged."""
+        waiting = [run for run in self.staged if not self.resources.has_beside_cpus(run.job.amounts())]
+        if len(self.staged) - len(waiting) >= AHEAD:
+            return None
+        if self.running and self._bypassed <= self._patience and not self.resources.has_beside_cpus(
+            self.to_run[0][3].amounts()
+        ):
+            for item in heapq.nsmallest(SEARCHED, self.to_run):
+                if self.resources.has_beside_cpus(item[3].amounts()):
+                    self.to_run.remove(item)
+                    heapq.heapify(self.to_run)
+                    return item
+            if waiting:
+                return None
+        return heapq.heappop(self.to_run)
+
+    @property
+    def _patience(self) -> int:
+        """How many jobs may overtake one that waits for its resources."""
+        return 4 * self.resources.cpus + 8
+
     def _start_staged(self) -> None:
         i = 0
         while i < len(self.staged) and not self.stopping:
             run = self.staged[i]
             amounts = run.job.amounts()
-            if not self.resources.fits(amounts) or self._alone():
+            if not self.resources.fits(amounts) or self._alone() or (self.running and self._is_alone(run)):
                 i += 1
-                self._bypassed += 1
-                if i == 1 and self._bypassed > 4 * self.resources.cpus + 8:
+                if self._bypassed > self._patience:
                     return  # the first has waited long enough: nothing overtakes it now
                 continue
             token = False
@@ -601,13 +639,29 @@ class Build:
                 if not self.jobserver.acquire():
                     return
                 token = True
-            if i == 0:
-                self._bypassed = 0
+            self._bypassed = self._bypassed + 1 if i else 0
             del self.staged[i]
-            self._start(run, amounts, token)
+            if self._began(run):
+                self._start(run, amounts, token)
+            elif token and self.jobserver is not None:
+                self.jobserver.release()
+
+    def _began(self, run: Run) -> bool:
+        """Call the first hooks of a job that starts now (a job that is staged and never starts has none)."""
+        try:
+            self.hooks.before(run.job, run.identity)
+        except FlowError as error:
+            self._give_back(run)
+            self.failures.failed(run.job.number, error.message, error)
+            return False
+        return True
 
     def _alone(self) -> bool:
-        return any(run.job.rule.phony or run.job.rule.inplace for run, _, _, _ in self.running.values())
+        return any(self._is_alone(run) for run, _, _, _ in self.running.values())
+
+    def _is_alone(self, run: Run) -> bool:
+        """Whether nothing else may run beside a job."""
+        return run.job.rule.phony or run.job.rule.inplace or run.job.number in self.changed_once
 
     def _start(self, run: Run, amounts: Amounts, token: bool) -> None:
         given = self.resources.take(amounts)
@@ -664,7 +718,8 @@ class Build:
             if token and self.jobserver is not None:
                 self.jobserver.release()
             runs.append((run, end))
-        self._start_staged()
+        if not self.hooks.some and not any(self._is_alone(run) or failure(end, run.job) for run, end in runs):
+            self._start_staged()  # the next starts before the ended one is committed, unless that has more to say
         for run, end in runs:
             try:
                 if run.job.rule.phony or run.job.rule.inplace:
@@ -721,6 +776,7 @@ class Build:
                 self._give_back(run, fresh=True)
                 self._again(number, change)
                 return
+            self._restore(change)
         if problem is not None:
             self._failed_try(run, end, problem)
             return
@@ -809,35 +865,45 @@ class Build:
             return
         self.failures.failed(job.number, problem, error, run, end)
 
-    def _again(self, number: int, change: InputChanged) -> None:
-        """An input changed under a job: once more under its new key; a second time it fails."""
-        plan = self.plan
-        f = plan.ids.get(change.name)
-        self.decider.digests = {
-            k: v for k, v in self.decider.digests.items() if plan.maker[k] >= 0 and k not in plan.within
-        }
-        self.decider._trees.clear()
-        self.decider._externals.clear()
-        self._decide_anew()
-        remade = f is not None and plan.maker[f] >= 0 and not change.by_job and self.temporaries.mend(f)
-        if number in self.changed_once:
+    def _again(self, number: int, change: InputChanged, *, ran: bool = True) -> None:
+        """An input changed under a job: once more under its new key, alone, so that it is known whose doing it is; a
+        second time it fails. One that had not run yet (`ran`) is only decided anew, unless that takes no end."""
+        remade = self._restore(change)
+        self.stale[number] = self.stale.get(number, 0) + 1
+        if number in self.changed_once and (ran or self.stale[number] > STALE):
             how = "the recipe changes its input" if change.by_job else "an input changed while the job ran:"
             self.failures.failed(
                 number, f"{how} {change.name}, twice",
                 FlowError(f"{how} {change.name}", None, "let the recipe work on a copy of its input"),
             )  # fmt: skip
             return
-        self.changed_once.add(number)
-        self.stream.emit("note", text=f"{change.name} changed while {self._name(number)} ran: it runs again")
+        if ran or self.stale[number] > STALE:
+            self.changed_once.add(number)
+        if ran:
+            self.stream.emit("note", text=f"{change.name} changed while {self._name(number)} ran: it runs again")
         self.by_key = {k: j for k, j in self.by_key.items() if j != number}
         self.status[number] = READY
-        if remade and f is not None:  # its maker runs first
-            maker = plan.maker[plan.within.get(f, f)]
+        if remade is not None:
+            maker = self.plan.maker[self.plan.within.get(remade, remade)]
             self.dependents[maker].append(number)
             self.waiting[number] += 1
             self.status[number] = NEW
         elif not self.halted:
             heapq.heappush(self.ready, (0.0, 0.0, number))
+
+    def _restore(self, change: InputChanged) -> int | None:
+        """What is known of sources is read anew, and a built file is put back; where that file must be made again
+        first, its number."""
+        plan = self.plan
+        known = self.decider.digests.items()
+        self.decider.digests = {k: v for k, v in known if plan.maker[k] >= 0 and k not in plan.within}
+        self.decider._trees.clear()
+        self.decider._externals.clear()
+        self._decide_anew()
+        f = plan.ids.get(change.name)
+        if f is not None and plan.maker[f] >= 0 and not change.by_job and self.temporaries.mend(f):
+            return f
+        return None
 
     def _decide_anew(self) -> None:
         """The keys of jobs that have not started may hold the digest of an input that changed."""

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from buildflow.attributes import Attribute, Attributes, check_attribute
 from buildflow.errors import FlowError, Span
 from buildflow.names import Scope
+from buildflow.process import absolute
 from buildflow.reads import Reads
-from buildflow.rule import Attribute, Attributes, Recipe, Rule, check_attribute
+from buildflow.rule import Recipe, Rule
 from buildflow.template import Word
-
-if TYPE_CHECKING:
-    from buildflow.recipe.functions import CallInfo
 
 
 class Builder:
     """The rules and scopes of one project whose root is `root`."""
 
     def __init__(self, root: str, overrides: Mapping[str, Sequence[Word]] = {}) -> None:
-        self.root = os.path.abspath(root)
+        self.root = absolute(root)
         self.reads = Reads(self.root)
         self.overrides = dict(overrides)
         self.scopes: list[Scope] = []
@@ -34,7 +33,6 @@ class Builder:
         self.flowfile: str | None = None
         self.defaults: dict[str, Attribute] = {}
         self._checked = 0
-        self._calls: dict[int, CallInfo] = {}
 
     def new_scope(self, library: str | None = None) -> Scope:
         scope = Scope(self.overrides, library=library)
@@ -90,16 +88,12 @@ class Builder:
             self._check_unique(rule)
             self._checked += 1
 
-    def call_info(self, rule: Rule) -> CallInfo:
-        """The function that a `[call = module:function]` names, read and not imported. FlowError where there is none."""
-        known = self._calls.get(rule.number)
-        if known is None:
-            from buildflow.recipe.functions import describe_call
+    def reread(self) -> None:
+        """Forget what an earlier build read: commands are run at every start; see the environment as it is now."""
+        from buildflow.process import environ
 
-            assert rule.recipe is not None
-            span = rule.attributes["call"].span or rule.span
-            known = self._calls[rule.number] = describe_call(self.root, rule.recipe.text, span=span)
-        return known
+        self.reads.commands.clear()
+        self.reads.environ = environ()
 
     def _check_call(self, rule: Rule) -> None:
         """Raises FlowError where a function asks for what its rule has not."""
@@ -107,10 +101,12 @@ class Builder:
         if recipe is None or recipe.kind not in ("call", "function"):
             return
         from buildflow.attribute_checks import check_parameters
-        from buildflow.recipe.functions import parameters_of
+        from buildflow.recipe.functions import find_function, parameters_of
+        from buildflow.recipe.imports import Walk
 
         if recipe.kind == "call":
-            check_parameters(rule, self.call_info(rule).parameters, rule.attributes["call"].span)
+            span = rule.attributes["call"].span or rule.span
+            check_parameters(rule, find_function(Walk(self.root, ("",)), recipe.text, span)[2], span)
         else:
             check_parameters(rule, parameters_of(recipe.function), rule.span)
 
@@ -134,7 +130,7 @@ class Builder:
         return {name for scope in self.scopes for name in scope.definitions}
 
     def default_rule(self) -> Rule:
-        """The rule marked `[default]`, else the first rule of the Flowfile itself. Raises FlowError where there is none."""
+        """The rule marked `[default]`, else the first rule of the Flowfile itself. FlowError where there is none."""
         marked = [rule for rule in self.rules if rule.attributes.flag("default") and "default" in rule.attributes]
         if len(marked) > 1:
             raise FlowError(

@@ -76,6 +76,6 @@ def finite_targets(builder: Builder, settled: Settled) -> list[str]:
     resolver = settled.resolver
     found: dict[str, None] = {}
     for rule in builder.rules:
-        targets = settled.ask(lambda rule=rule: resolver._finite_of(rule))  # type: ignore[misc]
+        targets = settled.ask(lambda rule=rule: resolver.finite.of(rule))  # type: ignore[misc]
         found.update(dict.fromkeys(targets or ()))
     return list(found)

@@ -192,15 +192,15 @@ class Decider:
                     current = self.resolver.reads.variable(name)
                     if current is not None:
                         into[name] = current
-                elif name in os.environ:
-                    into[name] = os.environ[name]
+                elif name in self.resolver.reads.environ:
+                    into[name] = self.resolver.reads.environ[name]
         return keyed, passed
 
     def base(self, env: Environment) -> dict[str, str]:
         label = f"{env.name} {id(env)}"
         found = self._bases.get(label)
         if found is None:
-            found = self._bases[label] = env.variables(base_variables(os.environ))
+            found = self._bases[label] = env.variables(base_variables(self.resolver.reads.environ))
         return found
 
     def tools(self, job: Job, env: Environment, keyed: Mapping[str, str]) -> list[tuple[str, str]]:

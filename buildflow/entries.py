@@ -31,7 +31,8 @@ class Found(NamedTuple):
 
     @property
     def targets(self) -> list[str]:
-        return [] if self.entry is None else [str(output["name"]) for output in self.entry.outputs]
+        outputs = self.entry.outputs if self.entry is not None else []
+        return [str(output.get("name")) for output in outputs if isinstance(output, dict)]
 
 
 def entry_folders(root: str) -> Iterator[tuple[str, str, str]]:
@@ -61,26 +62,18 @@ def entries_of_key(cache: Cache, key: bytes) -> Iterator[Entry]:
                 yield entry
 
 
-def newest_entry(cache: Cache, name: str) -> Entry | None:
-    """The entry that was made last of those that say they made `name`; for a target of which nothing else is known."""
-    import json
-
-    mark = json.dumps(name).encode("ascii")
-    best: Entry | None = None
-    for root in cache.roots:
-        for path, _, _ in entry_folders(root):
-            try:
-                with open(f"{path}/result.json", "rb") as file:
-                    if mark not in file.read():  # far quicker than to parse each
-                        continue
-            except OSError:
-                continue
-            entry = read_entry(path, readonly=root != cache.root)
-            if entry is None or all(output["name"] != name for output in entry.outputs):
-                continue
+def newest_entries(cache: Cache) -> dict[str, Entry]:
+    """For each target the entry that was made last of those that say they made it. It reads every entry."""
+    newest: dict[str, Entry] = {}
+    for found in entries(cache.roots):
+        entry = found.entry
+        if entry is None or entry.result.get("key") != found.key:
+            continue
+        for name in found.targets:
+            best = newest.get(name)
             if best is None or ended(entry) > ended(best):
-                best = entry
-    return best
+                newest[name] = entry
+    return newest
 
 
 def ended(entry: Entry) -> float:

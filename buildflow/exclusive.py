@@ -18,7 +18,7 @@ def run_of(executor: Executor, decider: Decider, job: Job, environment: Environm
     recipe = job.rule.recipe
     assert recipe is not None
     keyed, passed = decider.variables(job)
-    env = environment.variables(os.environ)
+    env = environment.variables(decider.resolver.reads.environ)
     env.update(passed)
     env.update(keyed)
     job.amounts(decider.size(job))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from buildflow.cache import Entry
 from buildflow.decide import Identity
 from buildflow.errors import FlowError
-from buildflow.history import FailedTry, Last, failed_try, last_result
+from buildflow.history import FailedTry, History, Last
 from buildflow.job import Job
 from buildflow.state import WRITTEN, FileRecord
 
@@ -107,6 +107,7 @@ class Explainer:
         self.build = build
         self.plan = build.plan
         self.before = before
+        self.history = History(session)
 
     def asked(self) -> list[Explanation]:
         """An explanation of each thing that was asked for, in order, each once."""
@@ -142,8 +143,8 @@ class Explainer:
             return found
         key = build.decider.keys.get(number)
         found.key = None if key is None else key.hex()
-        found.last = last_result(self.session, job.outputs)
-        found.failed = failed_try(self.session, job.outputs, found.last)
+        found.last = self.history.last(job.outputs)
+        found.failed = self.history.failed(job.outputs, found.last)
         found.because = self._because(number)
         if causes:
             found.causes = self._causes(number)

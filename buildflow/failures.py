@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from buildflow.errors import FlowError
-from buildflow.files import remove_tree
+from buildflow.files import copy, remove_tree
 from buildflow.hints import hints
 from buildflow.hooks import HookError
 from buildflow.job import LIST_FILE
@@ -22,11 +22,11 @@ TAIL = 200
 
 def failed_folder(folder: str, target: str) -> str:
     """Where the sandbox and log of a failed job stay: `.bflow/failed/<target>`, slashes as `%`."""
-    name = target.rstrip("/").replace("%", "%%").replace("/", "%")
-    if len(os.fsencode(name)) > 200:
+    name = target.rstrip("/").replace("/", "%")
+    if len(os.fsencode(name)) > 200 or "%" in target:
         from xxhash import xxh3_64_hexdigest
 
-        name = name[:80] + "-" + xxh3_64_hexdigest(os.fsencode(name))
+        name = name[:50] + "-" + xxh3_64_hexdigest(os.fsencode(target))
     return f"{folder}/failed/{name}"
 
 
@@ -51,22 +51,18 @@ class Failures:
         name = run.job.log
         if not name or (entry is not None and name in run.job.outputs):
             return
-        source = os.path.join(run.sandbox.path, name)
         target = self.build.disk.path(name)
-        text = b""
-        for path in (source, run.sandbox.log, f"{entry}/log"):
-            try:
-                with open(path, "rb") as file:
-                    text = file.read()
-                break
-            except OSError:
-                continue
         os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
         if os.path.lexists(target) and not self.build.disk.ours(name):
             self.build.workspace.keep(name)
         temporary = os.path.join(os.path.dirname(target), f".bflow-tmp.{os.getpid()}")
-        with open(temporary, "wb") as file:
-            file.write(text)
+        remove_tree(temporary)
+        for source in (os.path.join(run.sandbox.path, name), run.sandbox.log, f"{entry}/log"):
+            if os.path.isfile(source):
+                copy(source, temporary)
+                break
+        else:
+            open(temporary, "wb").close()
         os.replace(temporary, target)
         self.build.disk.written(name, self.build.disk.digest(name), b"log", False)
 
@@ -79,19 +75,17 @@ class Failures:
         log_path: str | None = None
         tail: list[str] = []
         more: list[str] = []
-        linked = False
         exclusive = job.rule.phony or job.rule.inplace
         left: list[str] = []
-        if run is not None and not exclusive:
+        text = ""
+        if run is not None and not exclusive and not run.given:
             self._declared_log(run)
             text = _read_tail(run.sandbox.log)
-            lines = text.splitlines()
-            tail = lines[-TAIL:]
-            linked = any(held.link for held in run.sandbox.held.values())
-            more = hints(job, text, build.disk.root, linked)
-            staged = [staged for _, staged in run.outputs]
-            known = {*run.sandbox.held, *staged, LIST_FILE, job.log, job.depfile}
-            left = [n for n in _files(run.sandbox.path) if n not in known][:10]
+            tail = text.removesuffix("\n").split("\n")[-TAIL:] if text else []
+            more = hints(job, text, build.disk.root, run.sandbox.path, run.env, _has_link(run))
+            left = _undeclared(run)
+            if _is_full(build.folder):
+                more.append(f"the disk is full ({build.folder}): make room and build again, nothing is lost")
             folder = failed_folder(build.folder, job.target)
             log_path = f"{folder}/log"
             build.executor.pool.retire(run.sandbox, f"{folder}/sandbox")
@@ -104,7 +98,7 @@ class Failures:
             more.append(f"it wrote files that are not declared: {', '.join(left)}")
         hook_problem = None
         try:
-            build.hooks.failed(job, run, end, problem)
+            build.hooks.failed(job, run, end, problem, text)
         except (HookError, FlowError) as hook:
             hook_problem = hook.message
         for name in job.outputs:
@@ -137,11 +131,29 @@ def _read_tail(path: str, most: int = 1 << 20) -> str:
         return ""
 
 
-def _files(path: str) -> list[str]:
+def _is_full(folder: str) -> bool:
+    """Whether a file system has next to no room, or no inodes, left."""
+    try:
+        room = os.statvfs(folder)
+    except OSError:
+        return False
+    return room.f_bavail * room.f_frsize < 1 << 16 or (room.f_files > 0 and room.f_favail == 0)
+
+
+def _has_link(run: Run) -> bool:
+    return any(held.link for held in run.sandbox.held.values())
+
+
+def _undeclared(run: Run, most: int = 10) -> list[str]:
+    """The first files that a failed job wrote and nobody declared."""
+    job, sandbox = run.job, run.sandbox
+    known = {*sandbox.held, *(staged for _, staged in run.outputs), LIST_FILE, job.log, job.depfile}
+    folders = tuple(name for name in known if name and name.endswith("/"))
     found: list[str] = []
-    for folder, _, names in os.walk(path):
-        below = folder[len(path) + 1 :]
-        found.extend(f"{below}/{name}" if below else name for name in names)
+    for folder, _, names in os.walk(sandbox.path):
+        below = folder[len(sandbox.path) + 1 :]
+        inside = [f"{below}/{name}" if below else name for name in names]
+        found.extend(name for name in inside if name not in known and not name.startswith(folders))
         if len(found) > 1000:
             break
-    return sorted(found)
+    return sorted(found)[:most]

@@ -10,16 +10,20 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
+from buildflow.attributes import FLAGS, Attribute
 from buildflow.builder import Builder
 from buildflow.errors import FlowError, Span
 from buildflow.lang.statements import Call, Term
 from buildflow.lang.words import split_plain
 from buildflow.names import Definition
-from buildflow.rule import FLAGS, Attribute, Recipe, Rule, word_list
+from buildflow.process import absolute
+from buildflow.rule import Recipe, Rule, word_list
 from buildflow.sources import caller_span
 from buildflow.template import IDENTIFIER, Word, parse_word
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 FLOWFILES = ("Flowfile", "Flowfile.py")
 
@@ -69,14 +73,14 @@ class Flow(Builder):
 
         The root is its folder unless given. `overrides`: values for names that it assigns, as on the command line.
         """
-        shown, path = os.fspath(path), os.path.abspath(path)
+        shown, path = os.fspath(path), absolute(os.fspath(path))
         if os.path.isdir(path):
             path = next((p for p in (os.path.join(path, n) for n in FLOWFILES) if os.path.exists(p)), path)
         elif not os.path.exists(path) and os.path.basename(path) == FLOWFILES[0] and os.path.exists(f"{path}.py"):
             path += ".py"
         if not os.path.isfile(path):
             raise FlowError(f"there is no file {shown}" if not os.path.isdir(path) else f"{shown} has no Flowfile")
-        base = os.path.abspath(root) if root is not None else os.path.dirname(path)
+        base = absolute(os.fspath(root)) if root is not None else os.path.dirname(path)
         words = {n: _override(v) for n, v in ((given.get() or {}) if overrides is None else overrides).items()}
         relative = os.path.relpath(path, base)
         relative = path if relative.startswith("../") else relative
@@ -177,7 +181,7 @@ class Flow(Builder):
         interpreter: str | None = None,
         help: str = "",
         **attributes: Any,
-    ) -> Any:
+    ) -> Declared:
         """Add a rule: with `shell` a recipe, as a decorator on a function that function, with neither an alias.
 
         `targets`, `inputs`, `after` (order-only): a string is one word, a list several, a dict names them. `inputs` may
@@ -212,37 +216,6 @@ class Flow(Builder):
         )  # fmt: skip
         return Declared(self, rule)
 
-    def check(self) -> None:
-        """Check the rules that were added since the last call. Raises FlowError for the first that is wrong."""
-        first = self._checked
-        super().check()
-        for rule in self.rules[first:]:
-            if rule.recipe is not None and rule.recipe.kind == "function":
-                try:
-                    self._check_function(rule)
-                except FlowError:
-                    self._checked = rule.number
-                    raise
-
-    def _check_function(self, rule: Rule) -> None:
-        """A parameter names something of the rule, or has a default."""
-        from buildflow.near import did_you_mean
-        from buildflow.recipe.functions import check_parameters
-
-        assert rule.recipe is not None
-        known = set(rule.target_names()) | set(rule.scope.definitions)
-        known.update(*rule.labels(), "inputs outputs out wildcards job cpus mem gpus attempt depfile log".split())
-        variables = rule.attributes.get("vars")
-        if variables is not None:
-            known.update(word.text.partition("=")[0] for word in variables.words)
-        for name in check_parameters(rule.recipe.function, known):
-            own = sorted({*rule.target_names(), *(n for side in rule.labels() for n in side), "inputs", "out"})
-            raise FlowError(
-                f"{rule.recipe.text}() asks for {name}, which the rule {rule.name} has not",
-                rule.span,
-                did_you_mean(name, known) or f"its parameters may be {', '.join(own)}",
-            )
-
     def build(self, target: Any = None, /, **options: Any) -> Any:
         """Build a target, a pattern (with values for its names: `flow.build("pow/{p}.txt", p=[1, 2])`) or a list of
         targets; None: the default. A `Result` of one job, `Results` of several, in that order.
@@ -263,7 +236,7 @@ class Declared:
         self._flow = flow
         self._rule = rule
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: F) -> F:
         """Make the function the rule's recipe; gives the function back."""
         rule = self._rule
         if rule.recipe is not None:

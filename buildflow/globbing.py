@@ -37,10 +37,11 @@ class PathPattern:
 
     accept: what the value of a name must pass (None: anything); slashes: the names whose values may hold `/`;
     dots: whether a component may begin with a dot where the pattern's does not.
-    `prefix` and `suffix` are the literal ends of every path that matches; `names` the wildcards in order.
+    `prefix` and `suffix` are the literal ends of every path that matches; `names` the wildcards in order; `depth` the
+    least and the greatest number of slashes (None: any number).
     """
 
-    __slots__ = ("prefix", "suffix", "names", "_tokens", "_dots", "_later", "_single", "_pair", "_globs")
+    __slots__ = ("prefix", "suffix", "names", "depth", "_tokens", "_dots", "_later", "_single", "_pair", "_globs")
 
     def __init__(
         self,
@@ -51,6 +52,9 @@ class PathPattern:
     ) -> None:
         tokens = _tokens(parts, accept or {}, slashes)
         self.names = tuple(token.text for token in tokens if token.kind == _NAME)
+        slashed = any(token.slash or token.kind == _FOLDERS for token in tokens)
+        least = sum(token.text.count("/") for token in tokens if token.kind == _TEXT)
+        self.depth = (least, None if slashed else least)
         self.prefix = tokens.pop(0).text if tokens and tokens[0].kind == _TEXT else ""
         self.suffix = tokens.pop().text if tokens and tokens[-1].kind == _TEXT else ""
         self._tokens = tokens
@@ -113,6 +117,13 @@ class PathPattern:
                     if (accept_one is None or accept_one(head)) and (accept_two is None or accept_two(tail)):
                         yield {one: head, two: tail}
                 stop += len(text) - 1
+        elif self._globs:  # several ways through a glob to one binding are one
+            found: set[tuple[str, ...]] = set()
+            for bound in self._walk(path, 0, start, end, {}, set(), set()):
+                values = tuple(bound.values())
+                if values not in found:
+                    found.add(values)
+                    yield bound
         else:
             yield from self._walk(path, 0, start, end, {}, set(), set())
 
@@ -178,7 +189,7 @@ class PathPattern:
                 del bound[name]
         if not found:
             dead.add(here)
-        elif self._globs:  # several ways through a glob to one binding are one
+        elif self._globs:
             seen.add(state)
         return found
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildflow.cache import LOG, Entry
-from buildflow.entries import ended, entries_of_key, newest_entry
+from buildflow.entries import ended, entries_of_key, newest_entries
 from buildflow.failures import failed_folder
 
 if TYPE_CHECKING:
@@ -40,35 +40,38 @@ class FailedTry(NamedTuple):
     time: float
 
 
-def last_result(session: Session, outputs: Sequence[str]) -> Last | None:
-    """The last result of the job that makes these files; None where it has none that is known."""
-    for name in outputs:
-        record = session.disk.record(name)
-        if record is not None and len(record.key) == 16:
-            return Last(record.key, next(entries_of_key(session.cache, record.key), None))
-    for name in outputs[:1]:  # one that stays in the cache, or was edited since: only the entries know
-        entry = newest_entry(session.cache, name)
-        if entry is not None:
-            try:
-                return Last(bytes.fromhex(entry.result["key"]), entry)
-            except (KeyError, TypeError, ValueError):
-                return None
-    return None
+class History:
+    """The past of the targets of one project."""
 
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._newest: dict[str, Entry] | None = None
 
-def failed_try(session: Session, outputs: Sequence[str], last: Last | None) -> FailedTry | None:
-    """The last try of a job that failed, if that was after its last result."""
-    folder = failed_folder(session.folder, outputs[0])
-    try:
-        time = os.stat(folder).st_mtime
-    except OSError:
-        return None
-    if last is not None:
-        if last.entry is not None and ended(last.entry) > time:
+    def last(self, outputs: Sequence[str]) -> Last | None:
+        """The last result of the job that makes these files; None where it has none that is known."""
+        for name in outputs:
+            record = self.session.disk.record(name)
+            if record is not None and len(record.key) == 16:
+                return Last(record.key, next(entries_of_key(self.session.cache, record.key), None))
+        # One that stays in the cache, or was edited since: only the entries know.
+        if self._newest is None:
+            self._newest = newest_entries(self.session.cache)
+        entry = self._newest.get(outputs[0])
+        return None if entry is None else Last(bytes.fromhex(entry.result["key"]), entry)
+
+    def failed(self, outputs: Sequence[str], last: Last | None) -> FailedTry | None:
+        """The last try of a job that failed, if that was after its last result."""
+        folder = failed_folder(self.session.folder, outputs[0])
+        try:
+            time = os.stat(folder).st_mtime
+        except OSError:
             return None
-        for name in outputs:  # restored from the cache since
-            record = session.disk.record(name)
-            if record is not None and record.key == last.key and record.signature[3] > time * 1e9:
+        if last is not None:
+            if last.entry is not None and ended(last.entry) > time:
                 return None
-    log = f"{folder}/{LOG}"
-    return FailedTry(folder, log if os.path.exists(log) else None, time)
+            for name in outputs:  # restored from the cache since
+                record = self.session.disk.record(name)
+                if record is not None and record.key == last.key and record.signature[3] > time * 1e9:
+                    return None
+        log = f"{folder}/{LOG}"
+        return FailedTry(folder, log if os.path.exists(log) else None, time)

@@ -16,8 +16,8 @@ from buildflow.errors import FlowError, Span
 from buildflow.template import HOLE, Hole
 
 if TYPE_CHECKING:
+    from buildflow.attributes import Attribute
     from buildflow.recipe.fill import Filler
-    from buildflow.rule import Attribute
 
 Hook = Callable[..., Any]
 MOMENTS = ("pre_run", "pre_run_task", "post_run_task", "post_run")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +24,13 @@ class JobHooks:
         self.hooks = hooks
         self.some = bool(hooks)
         self._commands: dict[int, list[CommandHook]] = {}
+        self._begun: set[int] = set()  # jobs whose pre_run was called, and post_run was not
         self._collected: set[int] = set()  # jobs whose post_run_task was called at this try
 
     def call(
         self, name: str, job: Job, identity: Identity | None, result: Any = None, places: Mapping[str, str] = {}
     ) -> None:
-        """Raises HookError where a hook fails. `places`: outputs that a command finds elsewhere than in the workspace."""
+        """Raises HookError where a hook fails. `places`: outputs that a command finds outside the workspace."""
         hook = getattr(self.hooks, name)
         if hook is not None:
             view = self.build_view(job)
@@ -40,7 +40,7 @@ class JobHooks:
         for command in self._of_rule(job):
             if command.moment != name:
                 continue
-            env = {**os.environ, "BFLOW_TARGET": job.target, "BFLOW_RULE": job.rule.name}
+            env = {**self.build.resolver.reads.environ, "BFLOW_TARGET": job.target, "BFLOW_RULE": job.rule.name}
             if result is not None:
                 env["BFLOW_ERRORED"] = "1" if result.errored else "0"
                 env["BFLOW_CACHE_DIR"] = str(result.cache_dir or "")
@@ -75,8 +75,12 @@ class JobHooks:
         return JobView.of(job)
 
     def before(self, job: Job, identity: Identity) -> None:
-        """Both first hooks of a job that runs in the project's root, where nothing is staged."""
-        self.call("pre_run", job, identity)
+        """Both first hooks of a job that starts: `pre_run` once, `pre_run_task` at each try."""
+        if not self.wanted(job):
+            return
+        if job.number not in self._begun:
+            self._begun.add(job.number)
+            self.call("pre_run", job, identity)
         self.call("pre_run_task", job, identity)
 
     def collected(self, run: Run, end: End) -> None:
@@ -98,18 +102,21 @@ class JobHooks:
             made = decider.plan.outputs[run.job.number]
             places = {decider.plan.paths[f]: decider.place(f) for f in made if f in decider.places}
             result = committed_result(run, end, path, places, self.build.disk.root)
+            self._begun.discard(run.job.number)
             self.call("post_run", run.job, run.identity, result, places)
 
     def failed(self, job: Job, run: Run | None, end: End | None, problem: str, log: str = "") -> None:
-        """Both last hooks of a job that failed; one that has failed itself just now is not called again."""
-        if not self.wanted(job) or run is None:
+        """Both last hooks of a job that failed after its first ones; one that has failed itself is not called again."""
+        if job.number not in self._begun:
             return
         from buildflow.result import failed_result
 
-        result = failed_result(job, run.identity.key, end, problem, log)
+        identity = run.identity if run is not None else None
+        result = failed_result(job, identity.key if identity is not None else None, end, problem, log)
+        self._begun.discard(job.number)
         try:
             if job.number not in self._collected:
-                self.call("post_run_task", job, run.identity, result)
+                self.call("post_run_task", job, identity, result)
         finally:
             self._collected.discard(job.number)
-            self.call("post_run", job, run.identity, result)
+            self.call("post_run", job, identity, result)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from buildflow.attributes import RESOURCE_HOLES, Attribute
 from buildflow.errors import FlowError, Span
 from buildflow.names import Scope, pick
 from buildflow.quantity import Quantity, format_memory, whole
-from buildflow.rule import RESOURCE_HOLES, Attribute, Rule
+from buildflow.rule import Rule
 from buildflow.template import Hole
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ LIST_FILE = ".bflow-inputs"
 
 
 class Amounts:
-    """What a job asks for: cpus, mem (bytes), gpus, time (seconds), retries, priority, named resources; None: not said."""
+    """What a job asks for; mem in bytes, time in seconds, None where it is not said; `named`: the named resources."""
 
     __slots__ = ("cpus", "mem", "gpus", "time", "retries", "priority", "named")
 
@@ -49,8 +50,8 @@ class Job:
         self.scope: Scope = self.rule.scope
         bound = resolver.bounds.get(number)
         if bound is None:
-            names = resolver._wildcards(self.rule)
-            bound = {n: v for n, v in zip(names, plan.values[number], strict=True)}
+            names = resolver.bindings.wildcards(self.rule)
+            bound = dict(zip(names, plan.values[number], strict=True))
             resolver.bounds[number] = bound
         self.wildcards: dict[str, str] = bound
         paths = plan.paths
@@ -114,7 +115,7 @@ class Job:
     def named_outputs(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         if any(word.label for word in self.rule.targets):
-            for label, path in self.resolver.labelled_outputs(self.rule, self.wildcards):
+            for label, path in self.resolver.bindings.outputs(self.rule, self.wildcards):
                 if label:
                     found.setdefault(label, []).append(path)
         return found
@@ -219,7 +220,7 @@ class Job:
     # ---- holes -------------------------------------------------------------------------------------------------
 
     def shown(self, names: Sequence[str], *, key: bool) -> list[str]:
-        """Project names as the recipe sees them: in the sandbox, outside files by absolute path (in the key: as written)."""
+        """Project names as the recipe sees them: as staged, outside files by absolute path (in the key: as written)."""
         staged = self.staged
         found = []
         for name in names:
@@ -350,11 +351,13 @@ class Job:
         bound = set(self.wildcards)
         if not bound:
             return found
-        from buildflow.names import Follower, Relation
+        from buildflow.names import Follower, Relation, holds_names
 
-        for name in self.scope.definitions:
+        for name, definition in list(self.scope.definitions.items()):
             if name in found or name in bound:
                 continue
+            if not definition.joint and not definition.append and not any(holds_names(t) for t in definition.terms):
+                continue  # it follows nothing, and may be known only once something is made
             value = self.scope.value(name)
             if isinstance(value, Relation):
                 if len(value.columns) > 1 and bound & set(value.columns):
@@ -388,11 +391,10 @@ class Job:
         """The job as `buildflow.runner` reads it (recipes that are not filled)."""
 
         def files(labels: dict[str, list[str]]) -> dict[str, Any]:
-            words = {w.label: w for w in self.rule.targets + self.rule.inputs + self.rule.after if w.label}
             found: dict[str, Any] = {}
             for label, names in labels.items():
                 shown = self.shown(names, key=False)
-                several = len(shown) != 1 or sum(w.label == label for w in self.rule.inputs) > 1 or not words
+                several = len(shown) != 1 or sum(w.label == label for w in self.rule.inputs) > 1
                 found[label] = shown if several else shown[0]
             return found
 

@@ -147,7 +147,6 @@ class Lookout:
     def start(self) -> None:
         """From here on everything is seen."""
         logging.getLogger("watchdog").addHandler(self._losses)
-        os.makedirs(self.folder, exist_ok=True)
         if not self.polling:
             try:
                 self._begin(_native())
@@ -159,11 +158,7 @@ class Lookout:
 
     def stop(self) -> None:
         """End all threads."""
-        if self._observer is not None:
-            observer, self._observer = self._observer, None
-            observer.stop()
-            with contextlib.suppress(RuntimeError):  # it was never started
-                observer.join()
+        self._end()
         logging.getLogger("watchdog").removeHandler(self._losses)
 
     def arm(self, folder: str) -> bool:
@@ -202,9 +197,11 @@ class Lookout:
         """Forget folders that are gone, and look whether those that came could still be watched."""
         for path in list(self._gone):
             self._gone.discard(path)
+            if path == self.root:
+                self._change_over()
+                continue
             for spot in [s for s in self.spots if s == path or s.startswith(path + "/")]:
-                if self.root != spot:
-                    self._unschedule(spot)
+                self._unschedule(spot)
             if os.path.isdir(path):  # another one has come to its place meanwhile
                 self._appeared(path)
         if self._made_folders and not self.polling:
@@ -236,28 +233,39 @@ class Lookout:
                 if os.path.isdir(folder):
                     raise
 
-    def _change_over(self, reason: str) -> None:
-        """From the system's events to polling, in the middle of it all."""
+    def _change_over(self, reason: str | None = None) -> None:
+        """Begin anew in the middle of it all; with a reason by looking at the files again and again."""
         others = [spot for spot in self.spots if spot not in self._tree]
-        self._fall_back(reason)
-        self._begin(_poller())
+        if reason is not None:
+            self._fall_back(reason)
+        else:
+            self._end()
+        self._begin(_poller() if self.polling else _native())
         for folder in others:
             if os.path.isdir(folder) and not self.covers(folder):
                 self._schedule(folder, False)
         self.inbox.lose()
 
     def _fall_back(self, reason: str) -> None:
-        if self._observer is not None:
-            self._observer.stop()
-            with contextlib.suppress(RuntimeError):
-                self._observer.join()
+        self._end()
         self.polling = True
         self.tell(f"{reason}: the files are looked at every {POLL:g} s instead")
+
+    def _end(self) -> None:
+        if self._observer is not None:
+            observer, self._observer = self._observer, None
+            observer.stop()
+            with contextlib.suppress(RuntimeError):  # it was never started
+                observer.join()
 
     def _schedule(self, folder: str, below: bool) -> None:
         self.spots[folder] = below
         try:
-            self._handles[folder] = self._observer.schedule(self, folder, recursive=below)
+            kinds = {"event_filter": _kinds()} if self._closes else {}  # the opening and reading of files is not news
+            try:
+                self._handles[folder] = self._observer.schedule(self, folder, recursive=below, **kinds)
+            except TypeError:  # an older watchdog
+                self._handles[folder] = self._observer.schedule(self, folder, recursive=below)
         except BaseException:
             self.spots.pop(folder, None)
             raise
@@ -310,7 +318,6 @@ class Lookout:
 
     def _prove(self) -> None:
         """One more watch can be added, and what happens there is told. Raises OSError where that is not so."""
-        proof = tempfile.mkdtemp(prefix="watch-", dir=self.folder)
         seen = threading.Event()
 
         class Handler:
@@ -318,16 +325,21 @@ class Lookout:
                 seen.set()
 
         try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self.folder)  # and not what it lies in: somebody may be removing the project
+            proof = tempfile.mkdtemp(prefix="watch-", dir=self.folder)
+        except OSError:
+            return  # a full disk, say: that is for the build to tell
+        try:
             handle = self._observer.schedule(Handler(), proof)
             _close_on_exec()
-            open(f"{proof}/x", "w").close()
+            os.mkdir(f"{proof}/x")
             told = seen.wait(PROOF)
             self._observer.unschedule(handle)
         finally:
-            with contextlib.suppress(OSError):
-                os.unlink(f"{proof}/x")
-            with contextlib.suppress(OSError):
-                os.rmdir(proof)
+            for folder in (f"{proof}/x", proof):
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)
         if not told:
             raise OSError("it tells no changes here")
 
@@ -391,6 +403,18 @@ def _native() -> Any:
         with contextlib.suppress(ImportError, AttributeError):
             getattr(import_module(f"watchdog.observers.{module}"), name).delay = PAIRING
     return Observer()
+
+
+def _kinds() -> list[type[FileSystemEvent]]:
+    """The events that are news."""
+    from watchdog import events
+
+    names = ("Created", "Deleted", "Moved")
+    kinds = [getattr(events, f"{what}{name}Event") for what in ("Dir", "File") for name in names]
+    kinds += [events.FileModifiedEvent, events.FileClosedEvent]
+    if hasattr(events, "FileAttribEvent"):  # others tell it as modified
+        kinds.append(events.FileAttribEvent)
+    return kinds
 
 
 def _poller() -> Any:

@@ -63,6 +63,18 @@ class World(Protocol):
     ) -> list[tuple[str, dict[str, str]]]: ...
 
 
+class Pending(Exception):
+    """A name can be evaluated only once these paths are made."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        super().__init__(", ".join(paths))
+        self.paths = tuple(paths)
+
+
+class Unbound(FlowError):
+    """A name is to expand, and has no values."""
+
+
 class Circular(FlowError):
     """A value that holds itself by way of other names: `definition` is being evaluated and asked for again."""
 
@@ -162,7 +174,7 @@ class Relation:
                     index = self._index[name] = {}
                     i = self.place[name]
                     for row in self.rows:
-                        for v in row[i]:
+                        for v in dict.fromkeys(row[i]):  # a cell may say a value twice
                             index.setdefault(v, []).append(row)
                 rows = index.get(value, [])
                 first = False
@@ -774,7 +786,11 @@ class Scope:
         if own:
             assert owner is not None
             definition = owner.previous.get(hole.name)
-            if definition is None:
+            if hole.name in owner.conditional:  # it is to be bound: one value of what it was before
+                own = False
+                if definition is None:
+                    return [(hole,)]
+            elif definition is None:
                 raise FlowError(
                     f"{hole.name} holds itself, and has no value before",
                     owner.span,
@@ -855,8 +871,14 @@ class Scope:
 
     def _expand_flats(self, flats: Sequence[Flat], bound: Binding, span: Span | None) -> list[str]:
         texts: list[str] = []
+        pending: list[str] = []
         for flat in flats:
-            texts.extend(text for text, _ in self.expansions(flat, bound, span))
+            try:
+                texts.extend(text for text, _ in self.expansions(flat, bound, span))
+            except Pending as wait:
+                pending.extend(wait.paths)
+        if pending:  # all that must be made first, so that it is made at once
+            raise Pending(list(dict.fromkeys(pending)))
         return texts
 
     def expansions(
@@ -915,22 +937,17 @@ class Scope:
             mine = [n for n in names if n in todo or n == first.name]
             places = [names.index(n) for n in mine]
             fixed = [(i, bound[n]) for i, n in enumerate(names) if n in bound]
-            seen: set[tuple[str, ...]] = set()
+            chosen: dict[tuple[str, ...], None] = {}
             for row in rows:
-                if any(value not in row[i] for i, value in fixed):
-                    continue
-                for values in _cells([row[i] for i in places]):
-                    if values in seen:
-                        continue
-                    seen.add(values)
-                    more = dict(zip(mine, values, strict=True))
-                    yield from self._walk(flat, todo[1:], {**bound, **more}, {**added, **more}, span)
+                if all(value in row[i] for i, value in fixed):
+                    chosen.update(dict.fromkeys(_cells([row[i] for i in places])))
+            yield from self._choose(flat, mine, chosen, todo[1:], bound, added, span)
             return
         value = self.value(first)
         if value is None:
             pattern = f" (only the pattern {self.patterns[first].pattern})" if first in self.patterns else ""
             near = did_you_mean(first, self.definitions)
-            raise FlowError(
+            raise Unbound(
                 f"{{{first}}} is bound by no target here, and has no values to expand over{pattern}",
                 span,
                 near or f"assign it (“{first} = …”), or use it in the rule's target",
@@ -942,13 +959,31 @@ class Scope:
         for row in value.restrict(bound):
             for values in _cells([row[i] for i in places]):
                 found.setdefault(values)
-        rest = [n for n in todo if n not in mine]
-        for values in found:
-            more = dict(zip(mine, values, strict=True))
-            if rest:
-                yield from self._walk(flat, rest, {**bound, **more}, {**added, **more}, span)
-            else:
+        yield from self._choose(flat, mine, found, [n for n in todo if n not in mine], bound, added, span)
+
+    def _choose(
+        self,
+        flat: Flat,
+        names: Sequence[str],
+        choices: Iterable[tuple[str, ...]],
+        rest: list[str | CallHole],
+        bound: dict[str, str],
+        added: dict[str, str],
+        span: Span | None,
+    ) -> Iterator[tuple[str, dict[str, str]]]:
+        """Each of the choices of values for some names, and then what the rest may be."""
+        pending: list[str] = []
+        for values in choices:
+            more = dict(zip(names, values, strict=True))
+            if not rest:
                 yield self._render(flat, {**bound, **more}, span), {**added, **more}
+                continue
+            try:
+                yield from self._walk(flat, rest, {**bound, **more}, {**added, **more}, span)
+            except Pending as wait:
+                pending.extend(wait.paths)
+        if pending:
+            raise Pending(list(dict.fromkeys(pending)))
 
     def _memo_call(self, call: Call, hole: CallHole, bound: Binding) -> list[Row]:
         names: list[str] = []
@@ -1096,3 +1131,8 @@ def join(left: Relation, right: Relation) -> Relation:
                     whole[i] = (value,)
                 rows.setdefault(tuple(whole) + tuple(other[i] for i in extra))
     return Relation(left.columns + tuple(added), list(rows))
+
+
+def holds_names(term: Term) -> bool:
+    """Whether a term holds names."""
+    return any(word.names for word in (term.arguments if isinstance(term, Call) else (term,)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import IO, Any
 
 SHOWN = 16 << 20
@@ -25,7 +26,9 @@ class Progress:
         self.colour = tty and not os.environ.get("NO_COLOR")
         self.total = 0
         self.finished = 0
+        self.counts: Callable[[], tuple[int, int]] | None = None  # jobs that are done, and all, where the build tells
         self.running: dict[str, float] = {}
+        self._begun: tuple[float, int] | None = None  # when the first job started, and how many were done by then
         self.failures: list[dict[str, Any]] = []
         self._line = False
         self._drawn = 0.0
@@ -42,7 +45,10 @@ class Progress:
         self.total = event["jobs"]
 
     def _start(self, event: dict[str, Any]) -> None:
-        self.running[self._name(event)] = time.monotonic()
+        now = time.monotonic()
+        if self._begun is None:
+            self._begun = now, self._done()[0]
+        self.running[self._name(event)] = now
         self._draw()
 
     def _job(self, event: dict[str, Any]) -> None:
@@ -128,9 +134,23 @@ class Progress:
     def _name(event: dict[str, Any]) -> str:
         return str(event["targets"][0]) if event.get("targets") else str(event.get("rule"))
 
+    def _done(self) -> tuple[int, int]:
+        """The jobs that are done, and all."""
+        return self.counts() if self.counts is not None else (self.finished, self.total)
+
     def _count(self) -> str:
-        width = len(str(self.total))
-        return self._dim(f"[{self.finished:>{width}}/{self.total}] ") if self.total else ""
+        done, total = self._done()
+        return self._dim(f"[{done:>{len(str(total))}}/{total}] ") if total else ""
+
+    def _left(self, now: float) -> str:
+        """How long the rest takes, by what was done since the first job started."""
+        if self._begun is None:
+            return ""
+        done, total = self._done()
+        passed, made = now - self._begun[0], done - self._begun[1]
+        if passed < 2 or made < 1 or done >= total:
+            return ""
+        return f", {self._time(passed / made * (total - done))} left"
 
     @staticmethod
     def _time(seconds: float) -> str:
@@ -158,16 +178,23 @@ class Progress:
         if path is None:
             return
         self._clear()
+        import codecs
+
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        shown, last = 0, "\n"
         try:
             with open(path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                data = file.read(SHOWN)
+                while shown < SHOWN and (data := file.read(1 << 16)):
+                    shown += len(data)
+                    text = decoder.decode(data)
+                    self.out.write(text)
+                    last = text[-1:] or last
         except OSError:
             return
-        text = data.decode("utf-8", "replace")
-        self.out.write(text if text.endswith("\n") else text + "\n")
-        if size > SHOWN:
-            self.out.write(f"… {size - SHOWN} bytes more in {path}\n")
+        self.out.write(decoder.decode(b"", True) + ("" if last == "\n" else "\n"))
+        if size > shown:
+            self.out.write(f"… {size - shown} bytes more in {path}\n")
         self.out.flush()
 
     def _clear(self) -> None:
@@ -187,7 +214,8 @@ class Progress:
         except (OSError, ValueError):
             self._width = 80
         names = "  ".join(list(self.running)[:4])
-        text = f"[{self.finished}/{self.total}] {len(self.running)} running: {names}"
+        done, total = self._done()
+        text = f"[{done}/{total}] {len(self.running)} running{self._left(now)}: {names}"
         self._clear()
         self.out.write(text[: max(self._width - 1, 10)])
         self.out.flush()

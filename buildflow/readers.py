@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from buildflow.errors import FlowError, Span
 from buildflow.near import did_you_mean
@@ -436,7 +436,9 @@ def _mapping_rows(value: list[dict[object, object]], where: str, left: list[str]
 # --- shell
 
 
-def run_shell(command: str, cwd: str, span: Span | None = None) -> list[str]:
+def run_shell(
+    command: str, cwd: str, span: Span | None = None, env: Mapping[str, str] | None = None
+) -> list[str]:
     """The words (as Make's: what white space separates) that a command prints, run in `cwd` as a recipe's shell would.
 
     Its standard input is empty; what it says on standard error goes on to ours. FlowError with that text where its
@@ -448,7 +450,9 @@ def run_shell(command: str, cwd: str, span: Span | None = None) -> list[str]:
     bash = shutil.which("bash")
     shell = [bash, "-euo", "pipefail", "-c"] if bash else ["/bin/sh", "-eu", "-c"]
     try:
-        done = subprocess.run([*shell, command], cwd=cwd or ".", stdin=subprocess.DEVNULL, capture_output=True)
+        done = subprocess.run(
+            [*shell, command], cwd=cwd or ".", env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise FlowError(f"shell({command}) cannot be run: {reason}", span) from None

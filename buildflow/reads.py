@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 
 
 class Reads:
     """The files, folders, absent names, variables and commands that decided a plan."""
 
-    __slots__ = ("root", "files", "folders", "absent", "variables", "commands")
+    __slots__ = ("root", "environ", "files", "folders", "absent", "variables", "commands")
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.environ: Mapping[str, str] = os.environ
         self.files: dict[str, tuple[int, ...] | None] = {}  # the signature before it was read
         self.folders: dict[str, int] = {}  # the moment before it was listed (ns)
         self.absent: dict[str, None] = {}
@@ -43,7 +45,7 @@ class Reads:
         self.absent.setdefault(name)
 
     def variable(self, name: str) -> str | None:
-        value = os.environ.get(name)
+        value = self.environ.get(name)
         self.variables[name] = value
         return value
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from buildflow.errors import FlowError
 from buildflow.job import Amounts, Job
-from buildflow.plan.world import Pending
+from buildflow.names import Pending
 from buildflow.quantity import format_memory
 
 if TYPE_CHECKING:
@@ -67,8 +67,13 @@ class Resources:
         return None
 
     def fits(self, amounts: Amounts) -> bool:
+        """Whether a job can start beside those that run."""
         if self.used_cpus + amounts.cpus > self.cpus and self.used_cpus:
             return False
+        return self.has_beside_cpus(amounts)
+
+    def has_beside_cpus(self, amounts: Amounts) -> bool:
+        """Whether there is all but processors, which come free soon."""
         if amounts.mem and self.used_mem + amounts.mem > self.mem:
             return False
         if amounts.gpus > len(self.free_devices):
@@ -94,6 +99,9 @@ class Resources:
         for name, value in amounts.named.items():
             self.used[name] -= value
         self.free_devices = sorted(self.free_devices + given, key=self.devices.index)
+        if not self.used_cpus:  # nothing runs: what is left is the rounding of fractions
+            self.used_mem = 0.0
+            self.used = {}
 
 
 def physical_memory() -> float:
@@ -110,7 +118,8 @@ def devices(limit: int | None = None) -> list[str]:
     if visible is not None:
         found = [word.strip() for word in visible.split(",") if word.strip()]
     else:
-        found = sorted((name[len("/dev/nvidia") :] for name in glob.glob("/dev/nvidia[0-9]*")), key=lambda n: (len(n), n))
+        numbers = [name[len("/dev/nvidia") :] for name in glob.glob("/dev/nvidia[0-9]*")]
+        found = sorted(numbers, key=lambda number: (len(number), number))
     if limit is None:
         return found
     more = (str(i) for i in range(len(found) + limit) if str(i) not in found)

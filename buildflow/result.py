@@ -81,9 +81,10 @@ class Result:
     """What one job gave.
 
     `job`: a `JobView`; `outputs`: paths by name; `key`: 32 hex digits (None of a phony, a source, or a job whose key is
-    not known since it failed or never started); `runtime`: a `Runtime` (None where nothing ever ran); `cached`: nothing
-    ran; `errored`: it failed, or was not started since another job failed; `problem`: why, in a sentence; `cache_dir`:
-    the entry of the key (None where there is none); `log`: what the job printed, of a failed one the last 200 lines.
+    not known since it failed or never started); `runtime`: a `Runtime`, of what ran once where it is cached; `cached`:
+    nothing ran; `errored`: it failed, or was not started since another job failed; `problem`: why, in a sentence;
+    `cache_dir`: the entry of the key (None where there is none); `log`: what the job printed, of a failed one the last
+    200 lines.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Result:
         outputs: Outputs,
         *,
         key: str | None,
-        runtime: Runtime | None,
+        runtime: Runtime,
         errored: bool,
         cached: bool,
         cache_dir: Path | None,
@@ -280,7 +281,7 @@ def committed_result(run: Run, end: End, path: str | None, place: Mapping[str, s
 def failed_result(job: Job, key: bytes | None, end: End | None, problem: str, log: str) -> Result:
     """For the last two hooks of a job that failed."""
     return Result(
-        JobView.of(job), Outputs(), key=_hex(key), runtime=Runtime(end.runtime) if end else None,
+        JobView.of(job), Outputs(), key=_hex(key), runtime=Runtime(end.runtime if end else None),
         errored=True, cached=False, cache_dir=None, problem=problem, log=log,
     )  # fmt: skip
 

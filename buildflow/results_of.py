@@ -83,7 +83,7 @@ class ResultsOf:
             runtime = summary.results.get(number, {}).get("runtime")
             return Result(
                 JobView.of(job), outputs_of(job, {}, root), key=key.hex() if key else None,
-                runtime=Runtime(runtime) if runtime is not None else None, errored=True, cached=False, cache_dir=None,
+                runtime=Runtime(runtime), errored=True, cached=False, cache_dir=None,
                 problem=summary.errors.get(number) or self._why_skipped(number), log="\n".join(event.get("tail") or ()),
             )  # fmt: skip
         entry = self._entry(job, key) if key else None
@@ -115,7 +115,7 @@ class ResultsOf:
 
     def _source(self, name: str) -> Result:
         return Result(
-            JobView.of_source(name), Outputs(out=Path(self.build.disk.path(name))), key=None, runtime=None,
+            JobView.of_source(name), Outputs(out=Path(self.build.disk.path(name))), key=None, runtime=Runtime(),
             errored=False, cached=True, cache_dir=None,
         )  # fmt: skip
 

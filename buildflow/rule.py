@@ -12,86 +12,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from buildflow.attribute_checks import check_attributes
+from buildflow.attributes import PYTHON_NAMES, RESOURCE_HOLES, Attributes
 from buildflow.errors import FlowError, Span
 from buildflow.lang.statements import RecipeText
 from buildflow.names import RESERVED, Scope
 from buildflow.near import did_you_mean, near
-from buildflow.quantity import Quantity, compile_quantity
 from buildflow.template import IDENTIFIER, Hole, Word, parse_word
 
 if TYPE_CHECKING:
     from buildflow.recipe.fill import Filler
-
-FLAGS = frozenset("default phony temp python inplace anonymous".split())
-TEXTS = frozenset(
-    "name temp env stage cpus mem gpus time retries priority depfile log shell call vars pass tools hooks worker batch".split()
-)
-WORKERS = frozenset("debug cf slurm sge psij dask".split())
-QUANTITIES = {
-    "cpus": "count", "mem": "memory", "gpus": "count", "time": "time", "retries": "count", "priority": "number",
-    "batch": "count",
-}  # fmt: skip
-RESOURCE_HOLES = frozenset(("cpus", "mem", "gpus", "attempt"))
-PYTHON_NAMES = frozenset("job inputs outputs wildcards".split())
-
-
-class Attribute:
-    """One attribute: its words (none for a flag), its text as written, and its place."""
-
-    __slots__ = ("name", "text", "words", "span", "_quantity")
-
-    def __init__(self, name: str, text: str | None, words: Sequence[Word], span: Span | None) -> None:
-        self.name = name
-        self.text = text
-        self.words = tuple(words)
-        self.span = span
-        self._quantity: Quantity | None = None
-
-    @property
-    def plain(self) -> bool:
-        """Whether no hole is in it (a `*` is text here)."""
-        return not any(isinstance(part, Hole) for word in self.words for part in word.parts)
-
-    def quantity(self, filled: str | None = None) -> Quantity:
-        """The number that it writes down (`filled`: its text with the holes filled). FlowError at the very place."""
-        unit = QUANTITIES.get(self.name, "count")
-        if filled is not None:
-            return compile_quantity(filled, unit, self.span)
-        if self._quantity is None:
-            self._quantity = compile_quantity(self.text or "", unit, self.span)
-        return self._quantity
-
-
-class Attributes(dict[str, Attribute]):
-    """The attributes of a rule by name, `[defaults: …]` included."""
-
-    def flag(self, name: str) -> bool:
-        found = self.get(name)
-        return found is not None and (
-            found.text is None or found.text.strip().lower() not in ("no", "false", "0", "off")
-        )
-
-
-def check_attribute(name: str, text: str | None, span: Span | None, known_workers: frozenset[str] = WORKERS) -> None:
-    """Raises FlowError where an attribute is unknown, or has a value where none goes, or none where one must be."""
-    base = name.partition(".")[0]
-    if base == "resource" and "." in name:
-        if text is None:
-            raise FlowError(f"{name} needs a number", span, f"write {name} = 1")
-        return
-    if name in known_workers:
-        if text is None:
-            raise FlowError(f"{name} passes words to the worker, and has none", span, f"write {name} = --option=value")
-        return
-    if name not in FLAGS and name not in TEXTS:
-        raise FlowError(
-            f"there is no attribute “{name}”",
-            span,
-            did_you_mean(name, FLAGS | TEXTS | known_workers)
-            or f"there are: {' '.join(sorted(FLAGS | TEXTS))} resource.NAME",
-        )
-    if text is None and name not in FLAGS:
-        raise FlowError(f"the attribute “{name}” needs a value", span, f"write [{name} = …]")
 
 
 class Recipe:
@@ -125,8 +54,8 @@ class Rule:
     """Targets, inputs and order-only inputs as words; `number` is its place among all rules, in written order."""
 
     __slots__ = (
-        "number", "name", "targets", "inputs", "after", "input_function", "recipe", "attributes", "scope", "help", "span",
-        "included",
+        "number", "name", "targets", "inputs", "after", "input_function", "recipe", "attributes", "scope", "help",
+        "span", "included",
     )  # fmt: skip
 
     def __init__(
@@ -194,7 +123,7 @@ class Rule:
     # ---- checks that need nothing but the rule and its scope ---------------------------------------------------
 
     def check(self) -> None:
-        """Raises FlowError for what is wrong with the rule whatever it is asked for; called when all names are known."""
+        """Raises FlowError for what is wrong whatever is asked for; called when all names are known."""
         if not self.targets:
             raise FlowError("a rule without a target", self.span)
         inputs, outputs = self.labels()
@@ -220,6 +149,8 @@ class Rule:
                     f"“{name}” is a reserved name in a Python recipe", self.span, "choose another name for the wildcard"
                 )
         for word, some in zip(self.targets, names, strict=True):
+            if word.label == "_":
+                raise FlowError("“_=” is of inputs", word.span or self.span, "give the output another name, or none")
             for part in word.parts:
                 if type(part) is not str and not isinstance(part, Hole):
                     raise FlowError(
@@ -300,6 +231,8 @@ class Rule:
         known = RESERVED.union(names)
         for hole, offset in filler.holes:
             span = at(offset, len(str(hole))) or self.span
+            if hole.name not in known and self.input_function is not None:
+                continue  # it may name a file so, which shows with the job
             if hole.name not in known:
                 hint = hole_hint(hole) or did_you_mean(hole.name, known)
                 literal = f"for the text itself write {{{{{str(hole)[1:-1]}}}}}"
@@ -315,8 +248,8 @@ class Rule:
                 raise FlowError(
                     f"{hole}: {hole.name} has no .{hole.attr}",
                     span,
-                    "a path has .name, .stem, .ext and .dir; {in.list} names the inputs in a file; {mem.mb} is a number; "
-                    "{name.rows} gives a value a row; for the text itself write {{…}}",
+                    "a path has .name, .stem, .ext and .dir; {in.list} names the inputs in a file; {mem.mb} is a "
+                    "number; {name.rows} gives a value a row; for the text itself write {{…}}",
                 )
             if hole.name in RESOURCE_HOLES and hole.index is not None:
                 raise FlowError(f"{hole}: {hole.name} is one value", span, f"write {{{hole.name}}}")

@@ -208,7 +208,8 @@ def from_source(roots: list[str]) -> None:
 
 def forget_source() -> None:
     """The roots of `from_source` are as others again (its hook is the caller's to take out of sys.path_hooks)."""
-    for path in [path for path in sys.path_importer_cache if any((path + "/").startswith(f"{r}/") for r in _from_source)]:
+    below = tuple(f"{root}/" for root in _from_source)
+    for path in [path for path in sys.path_importer_cache if below and (path + "/").startswith(below)]:
         del sys.path_importer_cache[path]
     _from_source.clear()
 

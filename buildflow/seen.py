@@ -12,7 +12,7 @@ import stat
 import time
 from collections.abc import Iterable, Mapping
 
-from buildflow.digest import Signature, is_racy, signature, stable_digest
+from buildflow.digest import Signature, is_racy, signature, signature_matches, stable_digest
 from buildflow.disk import Disk
 from buildflow.errors import FlowError
 from buildflow.ignore import Ignore, built_in
@@ -20,7 +20,7 @@ from buildflow.lookout import Touch
 from buildflow.plan.matcher import normal
 from buildflow.plan.plan import Plan
 from buildflow.reads import Reads
-from buildflow.state import RACY, WRITTEN, FileRecord
+from buildflow.state import LINKED, RACY, TREE, WRITTEN, FileRecord
 
 NOTHING, MAYBE, SURE = range(3)
 """Verdicts: nothing has changed; a look will tell (a new name in a folder that a glob lists); something has."""
@@ -76,6 +76,8 @@ class Seen:
         known, self.files = self.files, {}
         for name, read in reads.files.items():
             own = self._own(name)
+            if own in self.files:
+                continue
             if own in known:
                 self.files[own] = known[own]  # taken earlier
             elif read is None:
@@ -175,7 +177,7 @@ class Seen:
         return None
 
     def _listed(self, folder: str) -> bool:
-        """Whether a new name in a folder could join the plan: in one that was listed, and what was made in such a one."""
+        """Whether a new name in a folder could join the plan: it was listed, or made by now in one that was."""
         while folder not in self.folders:
             if not folder or folder not in self.above_outputs:
                 return False
@@ -217,7 +219,7 @@ class Seen:
                 return NOTHING
             return SURE
         if now is None and not os.path.lexists(self._path(name)):
-            return self._left(name, touch)
+            return NOTHING if name in self.absent else self._left(name, touch)
         if self._ours(name):
             return NOTHING
         if name in self.absent:
@@ -248,13 +250,9 @@ class Seen:
         record = self._record(name)
         if not os.path.lexists(self._path(name).rstrip("/")):
             return record is None or not record.flags & WRITTEN
-        if self._ours(name):
-            return True
-        assert self.disk is not None
-        try:
-            return record is not None and not name.endswith("/") and self.disk.holds(name, record)
-        except FlowError:
-            return False
+        if name.endswith("/"):
+            return self._ours(name)
+        return record is not None and self._holds(name, record)
 
     def _source_changed(self, name: str, hashed: bool, now: Signature | None) -> bool:
         if now is None:
@@ -317,7 +315,20 @@ class Seen:
     def _record(self, name: str) -> FileRecord | None:
         return None if self.disk is None else self.disk.record(name)
 
+    def _holds(self, name: str, record: FileRecord) -> bool:
+        """Whether a file is as a record has it. (`Disk.holds` would remember what it finds instead.)"""
+        now = self._signature(name)
+        if now is None:
+            return False
+        if signature_matches(record.signature, now, bool(record.flags & LINKED)) and not record.flags & RACY:
+            return True
+        return now[0] == record.signature[0] and self._content(name, now) == record.digest
+
     def _ours(self, name: str) -> bool:
+        """Whether bflow wrote what stands there, and it is unchanged since."""
+        record = self._record(name)
+        if record is not None and record.flags & WRITTEN and not record.flags & TREE:
+            return self._holds(name, record)
         try:
             return self.disk is not None and self.disk.ours(name)
         except FlowError:

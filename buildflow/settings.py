@@ -186,8 +186,9 @@ class _File:
         match = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", message, re.DOTALL)
         if match is None:
             return FlowError(f"{self.source.name}: {message}")
-        lines = self.source.text.count("\n") + 1
-        span = Span(self.source, int(match[2] or lines), int(match[3] or 1))
+        last = self.source.text.rpartition("\n")[2]
+        end = self.source.text.count("\n") + 1, len(last) + 1
+        span = Span(self.source, int(match[2] or end[0]), int(match[3] or end[1]))
         return FlowError(f"{match[1][:1].lower()}{match[1][1:]}", span, "settings are written in TOML, as in: jobs = 4")
 
     def _checked(self, data: Mapping[str, Any], table: str) -> dict[str, Any]:

@@ -93,7 +93,8 @@ class Rules:
         """Whether a rule makes a file under a binding: one of its finite targets, or one whose inputs can be had."""
         if all(wildcard in rule.scope.definitions for wildcard in bound):
             return True
-        return self.resolver._inputs_can(rule, bound, {rule.number}, {name}, name)
+        self.resolver.bindings.inputs(rule, bound)  # what cannot be evaluated is an error, and not a missing input
+        return self.resolver.chooser.inputs_can(rule, bound, name)
 
     def _in_folder(self, name: str) -> bool:
         end = name.find("/")
@@ -111,7 +112,7 @@ class Rules:
 
 
 def _log_patterns(rule: Rule) -> Iterator[tuple[Rule, PathPattern, tuple[str, ...]]]:
-    """The patterns of a rule's log, and the names in each that have a domain; what else stands there may be any text."""
+    """The patterns of a rule's log, and the names in each that have a domain; all else there may be any text."""
     attribute = rule.attributes.get("log")
     if attribute is None:
         return

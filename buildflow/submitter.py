@@ -10,7 +10,7 @@ import gc
 import os
 import signal
 import sys
-import threading
+from _thread import get_ident
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +25,7 @@ from buildflow.files import remove_tree
 from buildflow.hooks import TaskHooks
 from buildflow.lock import ProjectLock
 from buildflow.plan.resolve import Resolver
+from buildflow.process import absolute
 from buildflow.state import State
 from buildflow.template import parse_word
 from buildflow.workers.base import Worker
@@ -75,16 +76,18 @@ class Session:
         return resolver
 
     def close(self) -> None:
-        if hasattr(self, "state"):
-            if self.write:
-                self.state.flush()
-            else:
-                self.state.writable = True
-                self.state.flush_if_possible()
-            self.state.close()
-        if self.lock is not None:
-            self.lock.release()
-            self.lock = None
+        try:
+            if hasattr(self, "state"):
+                if self.write:
+                    self.state.flush()
+                else:
+                    self.state.writable = True
+                    self.state.flush_if_possible()
+                self.state.close()
+        finally:
+            if self.lock is not None:
+                self.lock.release()
+                self.lock = None
 
 
 class Submitter:
@@ -118,7 +121,7 @@ class Submitter:
             worker_named(worker, 1).close()  # an unknown one is told here
         self.worker = worker
         self.n_procs = n_procs
-        self.cache_root = None if cache_root is None else os.path.abspath(os.path.expanduser(os.fspath(cache_root)))
+        self.cache_root = None if cache_root is None else absolute(os.path.expanduser(os.fspath(cache_root)))
         self.environment = environment
         self.hooks = hooks or TaskHooks()
         self.raise_errors = raise_errors
@@ -148,20 +151,25 @@ class Submitter:
             target = names.pop("target")
         if not os.path.isdir(flow.root):
             raise FlowError(f"there is no folder {flow.root}")
+        flow.reread()
         flow.check()
         questions = _questions(target, names)
+        goals = None if target is None else [goal for question in questions for goal in question.goals]
         with _not_within(flow.root):
-            results, errors = self._build(flow, [q for question in questions for q in question.goals])
+            results, errors = self._build(flow, goals)
         if errors and self.raise_errors:
             raise errors[0] from errors[0].__cause__
         single = len(questions) == 1 and len(results) == 1 and (questions[0].one or _is_target(flow, target))
         return results[0] if single else Results(results)
 
-    def _build(self, flow: Builder, goals: Sequence[tuple[str, dict[str, str]]]) -> tuple[list[Result], list[JobError]]:
+    def _build(
+        self, flow: Builder, goals: Sequence[tuple[str, dict[str, str]]] | None
+    ) -> tuple[list[Result], list[JobError]]:
+        """Build goals (a text and values for its names; None: the default); their results, and the jobs that failed."""
         from buildflow.results_of import ResultsOf
         from buildflow.settings import settings
 
-        chosen = settings(flow.root, None)
+        chosen = settings(flow.root, None, flow.reads.environ)
         session = Session(
             flow, cache_root=self.cache_root or chosen.get("cache_root"), readonly=chosen.get("readonly_cache") or ()
         )
@@ -173,10 +181,9 @@ class Submitter:
         try:
             with _collector_off():
                 resolver = Resolver(flow, session.disk)
-                for number, (text, bound) in enumerate(goals):
-                    resolver.asking = number
+                for resolver.asking, (text, bound) in enumerate(goals or ()):
                     resolver.goal(text, None, bound)
-                if not goals:
+                if goals is None:
                     resolver.default_goal()
             options = Options(
                 keep_going=not self.raise_errors, hooks=self.hooks, env=chosen.get("env"),
@@ -189,7 +196,7 @@ class Submitter:
             stream.readers.append(made.hear)
             with _interruptible(build):
                 build.run()
-            answers = made.answers(max(len(goals), 1))
+            answers = made.answers(1 if goals is None else len(goals))
             return [result for answer in answers for result in answer], made.errors()
         finally:
             session.close()
@@ -286,21 +293,21 @@ def _log(event: dict[str, Any]) -> None:
 # ---- the process around a build
 
 
-_building = threading.local()
+_building: set[tuple[int, str]] = set()
+"""The threads that build, and what."""
 
 
 @contextlib.contextmanager
 def _not_within(root: str) -> Iterator[None]:
     """A function or hook that builds the project that it is part of would wait for itself."""
-    roots: set[str] = _building.__dict__.setdefault("roots", set())
-    real = os.path.realpath(root)
-    if real in roots:
+    this = get_ident(), os.path.realpath(root)
+    if this in _building:
         raise FlowError(f"{root} is being built already, by what called this", None, "build it before, or after that")
-    roots.add(real)
+    _building.add(this)
     try:
         yield
     finally:
-        roots.discard(real)
+        _building.discard(this)
 
 
 @contextlib.contextmanager
@@ -321,6 +328,8 @@ def _interruptible(build: Build) -> Iterator[None]:
 
     Only in the main thread (others get no signals), and not where the program ignores SIGINT.
     """
+    import threading
+
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield

@@ -62,6 +62,7 @@ class Watch:
         began = last = 0.0
         while True:
             self.inbox.sleep(self._due(began, last, places) if pending or self.inbox.lost else None)
+            self._check_root()
             self.lookout.tidy()
             now = time.monotonic()
             taken = self.inbox.take()
@@ -69,8 +70,6 @@ class Watch:
                 self.lookout.reread()
                 seen.reread()
             for path, touch in taken.items():
-                if path == self.root and not os.path.isdir(path):
-                    raise FlowError(f"the folder {self.root} is gone")
                 for name in self._names_of(path):
                     self._look_at_links_again(name, touch, seen)
                     if seen.matters(name, touch.folder):
@@ -89,6 +88,10 @@ class Watch:
             if verdict != NOTHING or lost:
                 return list(pending), verdict != SURE
             pending, places, began = {}, {}, 0.0
+
+    def _check_root(self) -> None:
+        if not os.path.isdir(self.root):
+            raise FlowError(f"the project's folder is gone: {self.root}")
 
     def _due(self, began: float, last: float, places: dict[str, str]) -> float:
         """The seconds that are left until what came can be taken for whole."""
@@ -112,13 +115,14 @@ class Watch:
     def cover(self, seen: Seen) -> bool:
         """Watch all that a plan reads. True where something was not watched until now: what of it was read by then may
         have changed unseen, and the plan must be made again."""
+        self._check_root()
         folders, sources = seen.places()
         armed = False
         for folder in folders:
             if folder in self._homes:
                 continue
             name = folder
-            while not os.path.isdir(home := os.path.realpath(self._place(name))):
+            while not os.path.isdir(home := os.path.realpath(self._place(name))) and name:
                 name = os.path.dirname(name)  # it is still to come
             self._homes[folder] = home
             if self._key(home) != name:

@@ -53,7 +53,7 @@ class DiskWorld:
         if found is None:
             from buildflow.readers import run_shell
 
-            found = "\n".join(run_shell(command, self.reads.root, span))
+            found = "\n".join(run_shell(command, self.reads.root, span, self.reads.environ))
             self.reads.commands[command] = found
         return found.split("\n") if found else []
 

@@ -390,6 +390,9 @@ def kill_session(leader: int) -> None:
     for process in processes_of_session(leader):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(process, signal.SIGKILL)
+    end = time.monotonic() + 5  # a process that was killed is still there until it gets to run
+    while any(processes_of_session(leader)) and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def processes_of_session(leader: int) -> Iterable[int]:

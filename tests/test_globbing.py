@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from buildflow.errors import FlowError
@@ -208,6 +208,7 @@ def brute(parts: tuple[Part, ...], path: str, bound: dict[str, str]) -> Iterator
 
 
 @given(PARTS, LETTERS)
+@example([Glob("*"), "_", Glob("*")], "__")
 @settings(deadline=None, max_examples=400)
 def test_matching_is_trying_every_split(parts: list[Part], path: str) -> None:
     expected = [dict(t) for t in dict.fromkeys(tuple(b.items()) for b in brute(tuple(parts), path, {}))]

@@ -6,7 +6,8 @@ import gc
 import os
 import signal
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,8 +16,22 @@ from buildflow.errors import FlowError
 from buildflow.near import did_you_mean
 from buildflow.reads import Reads
 
+if TYPE_CHECKING:
+    from buildflow.build import Summary
+    from buildflow.events import Reader
+    from buildflow.plan.resolve import Resolver
 
-@click.command("build", context_settings={"ignore_unknown_options": False})
+
+class _Build(click.Command):
+    """Takes `--shuffle` alone too: what follows it is a target, and no seed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        args[:end] = ["--shuffle=" if word == "--shuffle" else word for word in args[:end]]
+        return super().parse_args(ctx, args)
+
+
+@click.command("build", cls=_Build, context_settings={"ignore_unknown_options": False})
 @click.argument("words", nargs=-1, metavar="[TARGET]... [NAME=VALUE]...")
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Jobs at once (default: the usable processors)."
@@ -35,7 +50,7 @@ from buildflow.reads import Reads
 )
 @click.option("--until", multiple=True, metavar="NAME", help="Build up to the jobs of a rule, and nothing after them.")
 @click.option("--check", is_flag=True, help="Run nothing; exit 1 where something would run.")
-@click.option("--shuffle", metavar="SEED", help="Start ready jobs in a random order.")
+@click.option("--shuffle", metavar="[=SEED]", help="Start ready jobs in a random order, the same for the same seed.")
 @click.option("--worker", metavar="NAME", help="Where jobs run: cf (default), debug.")
 @click.option("-o", "--option", "options", multiple=True, metavar="OPT=VALUE", help="An option of the worker.")
 @click.option("--env", metavar="ENV", help="The environment of every job, whatever the rules say.")
@@ -60,11 +75,36 @@ def command(obj: dict[str, Any], /, **given: Any) -> int:
 
 
 def run(flowfile: str | None, *, words: tuple[str, ...], **given: Any) -> int:
-    """Build; the exit status."""
-    from buildflow.build import Build, Summary
+    """Build; the exit status. With `--json` the last line is the build's event, whatever is raised."""
+    from buildflow.build import Summary
+    from buildflow.progress import JsonLines
+
+    summary = Summary()
+    lines = JsonLines() if given["as_json"] else None
+    try:
+        return _run(flowfile, words, given, summary, lines)
+    except (FlowError, OSError):
+        if lines is not None:
+            lines({"event": "build", **_told(summary), "ok": False})
+        raise
+
+
+def _told(summary: Summary) -> dict[str, Any]:
+    """The fields of the build's event."""
+    return {
+        "ok": summary.ok, "ran": summary.ran, "cached": summary.cached, "up_to_date": summary.up_to_date,
+        "failed": summary.failed, "skipped": summary.skipped, "seconds": round(summary.seconds, 3),
+        "would_run": summary.would_run, "interrupted": summary.interrupted,
+    }  # fmt: skip
+
+
+def _run(
+    flowfile: str | None, words: tuple[str, ...], given: dict[str, Any], summary: Summary, lines: Reader | None
+) -> int:
+    from buildflow.build import Build
     from buildflow.events import Stream
     from buildflow.jobserver import Jobserver
-    from buildflow.progress import JsonLines, Progress
+    from buildflow.progress import Progress
     from buildflow.submitter import Session
     from buildflow.workers.registry import worker as worker_named
 
@@ -74,37 +114,33 @@ def run(flowfile: str | None, *, words: tuple[str, ...], **given: Any) -> int:
     dry = given["dry_run"] or given["check"]
     stream = Stream()
     progress = Progress(-1 if chosen["quiet"] else 1 if chosen["verbose"] else 0)
-    if given["as_json"]:
-        stream.readers.append(JsonLines())
+    if lines is not None:
+        stream.readers.append(lines)
         progress.live = False
         progress.level = min(progress.level, -1)
     stream.readers.append(progress)
     session = Session(builder, cache_root=chosen["cache_root"], readonly=chosen["readonly_cache"], write=not dry)
-    summary = Summary()
     session.open(stream)
     try:
         resolver = session.resolve(project.targets)
+        _check_named(resolver, given["rerun"], given["until"])
+        options = options_of(given, chosen, dry)
+        if given["shuffle"] == "":
+            stream.emit("note", text=f"the order is shuffled: --shuffle={options.shuffle} gives it again")
         worker = worker_named(chosen["worker"] or "cf", chosen["jobs"])
-        build = Build(
-            resolver,
-            session.disk,
-            session.state,
-            session.cache,
-            worker,
-            options_of(given, chosen, dry),
-            stream,
-            session.folder,
-        )
+        build = Build(resolver, session.disk, session.state, session.cache, worker, options, stream, session.folder)
+        build.summary = summary
         if os.environ.get("MAKEFLAGS") and not dry:
             build.jobserver = Jobserver.from_environment(os.environ)
             if build.jobserver is not None and given["jobs"]:
                 stream.emit("note", text=f"-j{given['jobs']} was asked for: make's jobserver is left alone")
                 build.jobserver.close()
                 build.jobserver = None
+        progress.counts = build.counts
         with _signals(build):
-            summary = build.run()
+            build.run()
         told = sources_asked(build)
-        if summary.ok and not dry and flowfile is None and plain(given):
+        if summary.ok and not dry and flowfile is None and plain(given) and not told:
             from buildflow.plan.record import record
             from buildflow.plan.snapshot import request_of
 
@@ -112,17 +148,32 @@ def run(flowfile: str | None, *, words: tuple[str, ...], **given: Any) -> int:
             record(build.decider, session.folder, request, build.temporaries.unplaced())
     finally:
         session.close()
-    stream.emit(
-        "build", ok=summary.ok, ran=summary.ran, cached=summary.cached, up_to_date=summary.up_to_date, failed=summary.failed,
-        skipped=summary.skipped, seconds=round(summary.seconds, 3), would_run=summary.would_run, dry_run=dry,
-        interrupted=summary.interrupted,
-    )  # fmt: skip
+    stream.emit("build", **_told(summary), dry_run=dry)
     for text in told:
-        if not given["as_json"] and progress.level >= 0:
+        if progress.level >= 0:
             sys.stderr.write(text + "\n")
     if given["check"] and summary.would_run:
         return 1
     return summary.status
+
+
+def _check_named(resolver: Resolver, rerun: Sequence[str], until: Sequence[str]) -> None:
+    """Raises FlowError where `-R` or `--until` names neither a rule nor a target."""
+    if not rerun and not until:
+        return
+    known: dict[str, None] = {}
+    for rule in resolver.builder.rules:
+        known.setdefault(rule.name)
+        known.update(dict.fromkeys(word.text for word in rule.targets))
+    for option, names in (("-R", rerun), ("--until", until)):
+        for name in names:
+            if name not in known and name not in resolver.plan.ids:
+                hint = did_you_mean(name, [*known, *resolver.plan.ids])
+                raise FlowError(
+                    f"{option} {name}: no rule has that name, and no job of this build that target",
+                    None,
+                    hint or "it is a rule's name, or a target as written in the Flowfile",
+                )
 
 
 PLAIN = ("always_make", "rerun", "until", "env", "default_env", "cache_root", "readonly_cache", "profile", "worker")
@@ -138,7 +189,10 @@ def sources_asked(build: Any) -> list[str]:
     plan = build.plan
     found = []
     for text, files, _ in plan.goals:
-        if len(files) == 1 and plan.paths[files[0]] == text and plan.maker[files[0]] < 0:
+        if len(files) != 1 or plan.paths[files[0]] != text or plan.maker[files[0]] >= 0:
+            continue
+        tree = plan.trees.get(files[0])
+        if tree is None or all(plan.maker[f] < 0 for f in tree[0]):
             found.append(f"{text} is a source: no rule makes it, and there is nothing to do for it")
     return found
 
@@ -166,7 +220,10 @@ def merged(root: str, given: dict[str, Any], reads: Reads) -> dict[str, Any]:
             raise FlowError(
                 f"the worker {worker} has no option “{word}”", None, did_you_mean(word, ["n_procs"]) or "it has n_procs"
             )
-        found["jobs"] = int(given["options"][-1].partition("=")[2])
+        number = given["options"][-1].partition("=")[2]
+        if not number.isdigit() or int(number) < 1:
+            raise FlowError(f"-o {given['options'][-1]}: n_procs is a number of jobs, 1 or more")
+        found["jobs"] = int(number)
     return found
 
 
@@ -188,16 +245,14 @@ def options_of(given: dict[str, Any], chosen: dict[str, Any], dry: bool) -> Any:
 
     shuffle = given.get("shuffle")
     seed: int | None = None
-    if shuffle is not None:
+    if shuffle == "":
         import random
 
-        seed = (
-            int(shuffle)
-            if str(shuffle).isdigit()
-            else random.randrange(1 << 30)
-            if shuffle in ("", "random")
-            else hash(shuffle) & 0xFFFF
-        )
+        seed = random.randrange(1 << 30)
+    elif shuffle is not None:
+        import zlib
+
+        seed = int(shuffle) if shuffle.isascii() and shuffle.isdigit() else zlib.crc32(os.fsencode(shuffle))
     return Options(
         keep_going=chosen["keep_going"], dry_run=dry, force=given["always_make"], rerun=frozenset(given["rerun"]),
         until=frozenset(given["until"]), shuffle=seed, env=chosen["env"], default_env=chosen["default_env"],
@@ -206,7 +261,8 @@ def options_of(given: dict[str, Any], chosen: dict[str, Any], dry: bool) -> Any:
 
 
 class _signals:
-    """SIGINT and SIGTERM interrupt the build; what was there before is put back."""
+    """SIGINT, SIGTERM and SIGHUP interrupt the build, but for those that the caller ignores (nohup, a background job of
+    a script); what was there before is put back."""
 
     def __init__(self, build: Any) -> None:
         self.build = build
@@ -215,8 +271,10 @@ class _signals:
         def handle(number: int, frame: Any) -> None:
             self.build.interrupt()
 
-        self.before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        heard = [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]
+        self.before = {n: signal.signal(n, handle) for n in heard}
 
     def __exit__(self, *exc: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+        for number, handler in self.before.items():  # one more interrupt does not disturb the end of an interrupted build
+            signal.signal(number, signal.SIG_IGN if self.build.interrupts else handler)

@@ -68,14 +68,15 @@ def path(obj: dict[str, Any], /, words: tuple[str, ...], **given: Any) -> int:
     It is that of the last result of each; exit 1 where one has none.
     """
     from buildflow.cli.build_command import merged
-    from buildflow.history import last_result
+    from buildflow.history import History
     from buildflow.targets import asked
 
     project = load(obj.get("flowfile"), words)
     missing = False
     with opened(project.builder, merged(project.builder.root, given, project.builder.reads)) as session:
+        history = History(session)
         for job in asked(session, project.targets):
-            last = last_result(session, job.outputs) if job.kind in ("rule", "unplanned") else None
+            last = history.last(job.outputs) if job.kind in ("rule", "unplanned") else None
             if last is not None and last.entry is not None:
                 data(last.entry.path)
                 continue
@@ -101,7 +102,7 @@ def verify(obj: dict[str, Any], /, words: tuple[str, ...], **given: Any) -> int:
     from buildflow.builder import Builder
     from buildflow.cli.build_command import merged
     from buildflow.entries import Found, damage, entries
-    from buildflow.history import last_result
+    from buildflow.history import History
     from buildflow.targets import asked
 
     flowfile = obj.get("flowfile")
@@ -112,7 +113,9 @@ def verify(obj: dict[str, Any], /, words: tuple[str, ...], **given: Any) -> int:
         if project is None:
             some = entries(session.cache.roots)
         else:
-            lasts = [last_result(session, job.outputs) for job in asked(session, project.targets)]
+            history = History(session)
+            jobs = [job for job in asked(session, project.targets) if job.kind in ("rule", "unplanned")]
+            lasts = [history.last(job.outputs) for job in jobs]
             paths = dict.fromkeys(last.entry.path for last in lasts if last is not None and last.entry is not None)
             some = (found for found in entries(session.cache.roots) if found.path in paths)
         found: Found

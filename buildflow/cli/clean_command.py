@@ -115,7 +115,7 @@ def _named(session: Session, targets: Sequence[str]) -> Callable[[str], bool]:
             files.add(job.file)
             if job.kind == "source" and os.path.isdir(session.disk.path(job.file)):
                 folders.append(folder)
-            elif job.kind == "source" and job.file not in known:
+            elif job.kind == "source":
                 note(f"bflow: {job.file} is a source, and stays")
             elif job.kind == "phony":
                 note(f"bflow: {job.file} is phony, and makes no file")

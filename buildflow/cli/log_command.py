@@ -11,7 +11,7 @@ from buildflow.cli.common import cache_options, data, file_data, note, opened
 from buildflow.cli.project import load
 
 if TYPE_CHECKING:
-    from buildflow.submitter import Session
+    from buildflow.history import History
     from buildflow.targets import Asked
 
 
@@ -24,6 +24,7 @@ def command(obj: dict[str, Any], /, words: tuple[str, ...], only_path: bool, **g
     """Show what the job that makes TARGET printed: at its last try if that failed, else when its result was made."""
     from buildflow.cli.build_command import merged
     from buildflow.errors import FlowError
+    from buildflow.history import History
     from buildflow.targets import asked
 
     project = load(obj.get("flowfile"), words)
@@ -31,10 +32,11 @@ def command(obj: dict[str, Any], /, words: tuple[str, ...], only_path: bool, **g
         raise FlowError("whose log? a target is missing", None, "as in: bflow log out/a.txt")
     with opened(project.builder, merged(project.builder.root, given, project.builder.reads)) as session:
         jobs = list({tuple(job.outputs): job for job in asked(session, project.targets)}.values())
+        history = History(session)
         shown = 0
         for number, job in enumerate(jobs):
             try:
-                shown += _show(session, job, only_path, first=not number, several=len(jobs) > 1)
+                shown += _show(history, job, only_path, first=not number)
             except FlowError as error:
                 if len(jobs) == 1:
                     raise
@@ -48,17 +50,14 @@ def command(obj: dict[str, Any], /, words: tuple[str, ...], only_path: bool, **g
     return 0
 
 
-def _show(session: Session, job: Asked, only_path: bool, *, first: bool, several: bool) -> bool:
+def _show(history: History, job: Asked, only_path: bool, *, first: bool) -> bool:
     """Show one log. Raises FlowError where there is none."""
-    path, what = find(session, job)
-    if only_path:
-        if path is not None:
-            data(path)
-        else:
-            note(f"bflow: {what}")
-        return True
+    path, what = find(history, job)
     if path is None:
         note(f"bflow: {what}")
+        return True
+    if only_path:
+        data(path)
         return True
     shown = os.path.relpath(path)
     note(f"{'' if first else chr(10)}{what} ({shown if len(shown) < len(path) else path}):")
@@ -66,18 +65,17 @@ def _show(session: Session, job: Asked, only_path: bool, *, first: bool, several
     return True
 
 
-def find(session: Session, job: Asked) -> tuple[str | None, str]:
+def find(history: History, job: Asked) -> tuple[str | None, str]:
     """The path of a job's log and what it is; no path where nothing was printed. Raises FlowError for no log at all."""
     from buildflow.errors import FlowError
-    from buildflow.history import failed_try, last_result
 
     target = job.file
     if job.kind == "source":
         raise FlowError(f"{target} is a source: no job makes it, so there is no log")
     if job.kind in ("phony", "inplace"):
         raise FlowError(f"{target} is {job.kind}: its output goes to the terminal, and no log is kept")
-    last = last_result(session, job.outputs)
-    failed = failed_try(session, job.outputs, last)
+    last = history.last(job.outputs)
+    failed = history.failed(job.outputs, last)
     if failed is not None:
         if failed.log is None or not os.path.getsize(failed.log):
             return None, f"the last try of {target} failed, and printed nothing"

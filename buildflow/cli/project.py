@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sys
 from collections.abc import Sequence
 
 from buildflow.builder import Builder
@@ -57,9 +59,10 @@ def load(flowfile: str | None, words: Sequence[str], found: tuple[str, str] | No
         match = _OVERRIDE.fullmatch(word)
         if match is not None:
             candidates[match.group(1)] = match.group(2)
-    flow = Flow.load(path, root=root, overrides=candidates)
+    with contextlib.redirect_stdout(sys.stderr):  # what a Flowfile.py prints is no data
+        flow = Flow.load(path, root=root, overrides=candidates)
     unknown = set(flow.unused_overrides())
-    here = os.path.relpath(os.getcwd(), root)
+    here = os.path.relpath(os.getcwd(), flow.root)
     targets: list[str] = []
     for word in words:
         match = _OVERRIDE.fullmatch(word)
@@ -69,15 +72,39 @@ def load(flowfile: str | None, words: Sequence[str], found: tuple[str, str] | No
 
 
 def target(builder: Builder, word: str, here: str) -> str:
-    """A word of the command line as a goal: an alias or phony is that, else a path from the current folder."""
-    for rule in builder.rules:
-        if (not rule.makes or rule.phony) and any(w.text == word for w in rule.targets):
-            return word
+    """A word of the command line as a goal: an alias or phony is that, else a path from the current folder.
+
+    `here`: that folder, from the root.
+    """
+    if not word:
+        raise FlowError("an empty word is no target")
     if os.path.isabs(word):
         relative = os.path.relpath(word, builder.root)
         inside = not relative.startswith("../") and relative != ".."
         return (relative + ("/" if word.endswith("/") and not relative.endswith("/") else "")) if inside else word
-    if here in (".", ""):
+    if here in (".", "") or _is_name(builder, word):
         return word
     joined = os.path.normpath(os.path.join(here, word))
     return joined + "/" if word.endswith("/") else joined
+
+
+def _is_name(builder: Builder, word: str) -> bool:
+    """Whether a word is an alias or a phony target, or an instance of such a pattern."""
+    from buildflow.plan.matcher import in_domains, targets_of
+    from buildflow.world import DiskWorld
+
+    for scope in builder.scopes:
+        if scope.world is None:
+            scope.world = DiskWorld(builder.reads)
+    for rule in builder.rules:
+        if rule.makes and not rule.phony:
+            continue
+        for target in targets_of(rule):
+            text = "".join(map(str, target.parts))
+            if word == text:
+                return True
+            if target.exact is None and "{" not in word:
+                bound = target.pattern.first(word)
+                if bound is not None and in_domains(rule.scope, target.names, bound):
+                    return True
+    return False

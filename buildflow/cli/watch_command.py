@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from typing import Any
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +19,12 @@ from buildflow.events import Stream
 from buildflow.seen import Seen
 from buildflow.watch import Watch
 
-ONCE = {"dry_run": False, "check": False, "always_make": False, "rerun": ()}
+if TYPE_CHECKING:
+    from buildflow.build import Summary
+    from buildflow.events import Reader
+    from buildflow.progress import Progress
+
+ONCE = {"dry_run": False, "check": False, "always_make": False, "rerun": (), "shuffle": None}
 """Options of `bflow build` that make no sense again and again, with what stands for them here."""
 
 PLANS = 3
@@ -45,21 +52,46 @@ def run(flowfile: str | None, poll: bool, **given: Any) -> int:
     """Build and watch until a signal ends it; the exit status."""
     found = find(flowfile)
     given.update(ONCE)
-    build_command.limits({}, given["resource"])  # what is wrong on the command line no change to a file can mend
+    _check(given)
     rebuilds = Rebuilds(flowfile, found, given)
-    watch = Watch(found[1], f"{found[1]}/.bflow", lambda text: note(f"bflow: {text}"), poll)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # of nohup
             signal.signal(number, signal.default_int_handler)
+    root = found[1]
     try:
-        watch.run(lambda seen, look: rebuilds.build(watch, seen, look))
+        while True:
+            watch = Watch(root, f"{root}/.bflow", lambda text: note(f"bflow: {text}"), poll)
+            try:
+                watch.run(partial(rebuilds.build, watch))
+            except Elsewhere as other:
+                root = other.root
     except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            note("")  # the terminal shows ^C
         return 130
-    return 0
+
+
+def _check(given: dict[str, Any]) -> None:
+    """What is wrong on the command line no change to a file can mend."""
+    from buildflow.workers.registry import worker as worker_named
+
+    build_command.limits({}, given["resource"])
+    if given["worker"]:
+        worker_named(given["worker"], given["jobs"]).close()
+
+
+class Elsewhere(Exception):
+    """The `Flow` of a Flowfile.py has another root than the folder it was found from."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.root = root
 
 
 class Rebuilds:
     """The builds of one watch, each with a session of its own: between them others may build the project."""
+
+    summary: Summary
 
     def __init__(self, flowfile: str | None, found: tuple[str, str], given: dict[str, Any]) -> None:
         self.flowfile = flowfile
@@ -76,41 +108,41 @@ class Rebuilds:
             more = f" and {len(watch.changes) - 1} more" if len(watch.changes) > 1 else ""
             note(f"bflow: {watch.changes[0]}{more} changed")
         stream, screen = self._screen(look and self.problem is None)
-        summary = Summary()
-        error: FlowError | None = None
+        self.summary = Summary()
+        problem: str | None = None
         told: list[str] = []
         try:
-            summary, told = self._build(watch, seen, stream)
-        except FlowError as wrong:
-            error = wrong
-        except OSError as wrong:
-            error = FlowError(f"{wrong.strerror or wrong}" + (f" ({wrong.filename})" if wrong.filename else ""))
+            told = self._build(watch, seen, stream, screen)
+        except FlowError as error:
+            problem = error.show()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            problem = f"bflow: {error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
         except RecursionError:
-            error = FlowError("a name, pattern or rule is nested too deeply")
-        seen.finished(error is None and not summary.planning_failed)
+            problem = "bflow: a name, pattern or rule is nested too deeply"
+        if self.summary.interrupted:
+            self._emit_end(stream, False)
+            raise KeyboardInterrupt
+        seen.finished(problem is None and not self.summary.planning_failed)
         if watch.cover(seen):
             watch.inbox.lose()  # what only showed while it built is watched from now on: look once more
-        if error is not None:
-            text = error.show()
-            if look and text == self.problem:
-                return  # it still stands on the screen
-            self.problem = text
-            note(text)
-        else:
-            self.problem = None
-        if summary.interrupted:
-            raise KeyboardInterrupt
-        stream.emit(
-            "build", ok=summary.ok and error is None, ran=summary.ran, cached=summary.cached,
-            up_to_date=summary.up_to_date, failed=summary.failed, skipped=summary.skipped,
-            seconds=round(summary.seconds, 3),
-        )  # fmt: skip
+        if problem is not None and look and problem == self.problem:
+            return  # it still stands on the screen
+        self.problem = problem
+        if problem is not None:
+            note(problem)
+        if problem is None or self.given["as_json"]:
+            self._emit_end(stream, problem is None)
         if self.talks and not screen.held:
             for text in told:
                 note(text)
             note("bflow: watching for changes (Ctrl-C ends it)")
 
-    def _build(self, watch: Watch, seen: Seen, stream: Stream) -> tuple[Any, list[str]]:
+    def _emit_end(self, stream: Stream, well: bool) -> None:
+        stream.emit("build", **{**build_command._told(self.summary), "ok": self.summary.ok and well})
+
+    def _build(self, watch: Watch, seen: Seen, stream: Stream, screen: Held) -> list[str]:
         from buildflow.build import Build
         from buildflow.submitter import Session
         from buildflow.workers.registry import worker as worker_named
@@ -119,12 +151,18 @@ class Rebuilds:
         for _ in range(PLANS):
             project = load(self.flowfile, given["words"], self.found)
             builder = project.builder
+            if os.path.realpath(builder.root) != watch.root:
+                raise Elsewhere(os.path.realpath(builder.root))
+            builder.reads.file(self.found[0])
             chosen = build_command.merged(builder.root, given, builder.reads)
+            if not given["as_json"]:
+                screen.progress.level = -1 if chosen["quiet"] else 1 if chosen["verbose"] else 0
             session = Session(builder, cache_root=chosen["cache_root"], readonly=chosen["readonly_cache"])
             session.open(stream)
             try:
                 seen.opened(session.disk)
                 resolver = session.resolve(project.targets)
+                build_command._check_named(resolver, (), given["until"])
                 seen.planned(resolver.plan, resolver.reads)
                 if watch.cover(seen):
                     continue
@@ -133,14 +171,17 @@ class Rebuilds:
                     resolver, session.disk, session.state, session.cache, worker,
                     build_command.options_of(given, chosen, False), stream, session.folder,
                 )  # fmt: skip
+                self.summary = build.summary
+                screen.progress.counts = build.counts
                 try:
                     with build_command._signals(build):
-                        summary = build.run()
+                        build.run()
                 finally:
                     seen.planned(resolver.plan, resolver.reads)
-                if summary.ok and self.flowfile is None and build_command.plain(given):
+                told = build_command.sources_asked(build)
+                if self.summary.ok and self.flowfile is None and build_command.plain(given) and not told:
                     self._record(build, session.folder)
-                return summary, build_command.sources_asked(build)
+                return told
             finally:
                 session.close()
         raise FlowError("the folders that the Flowfile reads keep changing")
@@ -158,21 +199,21 @@ class Rebuilds:
         from buildflow.progress import JsonLines, Progress
 
         stream = Stream()
-        progress = Progress(-1 if self.given["quiet"] else 1 if self.given["verbose"] else 0)
-        screen = Held(stream, held)
+        progress = Progress()
+        screen = Held(stream, progress, held)
         if self.given["as_json"]:
-            screen.readers.append(JsonLines())
+            screen.readers.insert(0, JsonLines())
             progress.live = False
-            progress.level = min(progress.level, -1)
-        screen.readers.append(progress)
+            progress.level = -1
         return stream, screen
 
 
 class Held:
     """Holds events back until one tells that something is done; so a look that finds nothing to do says nothing."""
 
-    def __init__(self, stream: Stream, held: bool) -> None:
-        self.readers: list[Any] = []
+    def __init__(self, stream: Stream, progress: Progress, held: bool) -> None:
+        self.progress = progress
+        self.readers: list[Reader] = [progress]
         self.held = held
         self._events: list[dict[str, Any]] = []
         stream.readers.append(self)
@@ -197,4 +238,4 @@ def _dull(event: dict[str, Any]) -> bool:
         return bool(event["state"] == "up_to_date")
     if event["event"] == "build":
         return bool(event["ok"] and not event["ran"] and not event["cached"])
-    return bool(event["event"] == "plan")
+    return event["event"] == "plan" or (event["event"] == "note" and not event.get("error"))

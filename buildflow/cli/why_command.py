@@ -47,15 +47,31 @@ def command(obj: dict[str, Any], /, words: tuple[str, ...], json: bool, **given:
         if json:
             as_json([plain(one) for one in found])
         else:
-            told = {one.target for one in found}
-            for number, one in enumerate(found):
-                if number and (one.state != "up to date" or found[number - 1].state != "up to date"):
-                    data("")
-                data("\n".join(lines(one, told)))
+            show(found)
     return 0
 
 
 # ---- for people ------------------------------------------------------------------------------------------------
+
+_MANY = 20
+"""Targets above which those that are up to date are only counted."""
+
+
+def show(found: list[Explanation]) -> None:
+    """Each in its block, and those that are up to date in one."""
+    told = {one.target for one in found}
+    well = [one for one in found if one.state == "up to date" and one.failed is None]
+    few = len(found) <= _MANY
+    before: Explanation | None = None
+    for one in found:
+        if one in well and not few:
+            continue
+        if before is not None and (one not in well or before not in well):
+            data("")
+        before = one
+        data("\n".join(lines(one, told)))
+    if not few and well:
+        data(f"{len(well)} targets are up to date")
 
 
 def lines(one: Explanation, told: set[str]) -> Iterator[str]:
@@ -97,8 +113,10 @@ def _reasons(one: Explanation) -> Iterator[str]:
     for name, maker in one.because:
         how = "" if name == maker else f" by the job of {maker}"
         yield f"its input {name} would be made anew first{how} (where that comes out the same, this does not run)"
+    other_kind = any(c.what == "recipe" and c.name != "interpreter" and c.old is None for c in one.changes)
     for change in one.changes:
-        yield from _change(change)
+        if not (other_kind and change.what in ("label", "order", "wildcard", "name", "function")):
+            yield from _change(change)
     if one.last is not None and one.last.entry is None and one.state == "would run":
         if one.because:
             yield "its last result is gone from the cache, so it is not known what else differs"
@@ -183,7 +201,8 @@ def word_diff(old: str, new: str, colours: Colours) -> list[str]:
 
     before, after = _words(old), _words(new)
     parts: list[str] = []
-    changes = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    short = len(before) + len(after) < 2000
+    changes = SequenceMatcher(None, before, after, autojunk=not short).get_opcodes()
     for place, (tag, i, j, k, m) in enumerate(changes):
         if tag == "equal":
             parts.append(_around(before[i:j], first=place == 0, last=place == len(changes) - 1))

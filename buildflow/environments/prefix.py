@@ -21,21 +21,21 @@ class Environment(Base):
     name = "prefix"
 
     def __init__(self, folder: str, shown: str | None = None) -> None:
-        self.folder = folder.rstrip("/")
+        self.folder = os.path.abspath(folder)
         self.shown = shown or folder
 
     def check(self) -> None:
         if not os.path.isdir(f"{self.folder}/bin"):
             raise FlowError(
-                f"the prefix {self.shown} has no bin/ folder", None, "make it first, or correct the path in env = prefix://…"
+                f"the prefix {self.shown} has no bin/ folder",
+                None,
+                "make it first, or correct the path in env = prefix://…",
             )
 
     def identity(self) -> str:
         self.check()
         found = sorted(glob.glob(f"{glob.escape(self.folder)}/conda-meta/*.json"))
-        found += sorted(
-            glob.glob(f"{glob.escape(self.folder)}/lib/python*/site-packages/*.dist-info/RECORD")
-        )
+        found += sorted(glob.glob(f"{glob.escape(self.folder)}/lib/python*/site-packages/*.dist-info/RECORD"))
         state = xxh3_128()
         if found:
             for path in found:

@@ -26,7 +26,8 @@ def check_name(text: str, span: Span | None = None) -> None:
     raise FlowError(
         f"there is no environment “{text}”",
         span,
-        did_you_mean(kind, KNOWN) or "as docker://IMAGE:TAG, singularity://FILE.sif, prefix://DIR, module://NAME or native",
+        did_you_mean(kind, KNOWN)
+        or f"there are: native {' '.join(f'{kind}://{form}' for kind, form in FORMS.items())}",
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
+from buildflow.attributes import Attribute, Attributes, check_attribute
 from buildflow.builder import Builder
 from buildflow.errors import FlowError, Span
 from buildflow.lang.lines import read_source
@@ -18,7 +19,7 @@ from buildflow.lang.words import split_plain, split_words
 from buildflow.library import library_files, library_folder
 from buildflow.names import NOTHING, Scope
 from buildflow.near import did_you_mean
-from buildflow.rule import Attribute, Attributes, Recipe, check_attribute
+from buildflow.rule import Recipe
 from buildflow.template import Word
 
 

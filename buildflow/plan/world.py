@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from buildflow.errors import FlowError, Span
 from buildflow.globbing import PathPattern, glob_files
-from buildflow.names import Definition, Scope, pick
+from buildflow.names import Definition, Pending, Scope, holds_names, pick
 from buildflow.plan.matcher import normal
 from buildflow.template import Glob, Hole, Part
 from buildflow.world import DiskWorld, acceptance
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
     from buildflow.rule import Rule
 
 
-class Pending(Exception):
-    """A name can be evaluated only once these paths are made."""
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        super().__init__(", ".join(paths))
-        self.paths = tuple(paths)
-
-
 class PlanWorld(DiskWorld):
     """The world of one resolver."""
 
@@ -42,6 +34,7 @@ class PlanWorld(DiskWorld):
         self.resolver = resolver
         self.where: dict[str, str] = {}  # made paths that are read elsewhere than in the workspace (temp)
         self._constant: dict[int, list[str]] = {}
+        self._used: dict[int, tuple[str, ...]] = {}
         self._imports: dict[tuple[str, bool], list[str]] = {}
         self._calls: dict[int, CallInfo] = {}
         self._regular: dict[str, bool] = {}
@@ -51,7 +44,7 @@ class PlanWorld(DiskWorld):
     def locate(self, path: str, span: Span | None) -> str:
         path = normal(path)
         if not path.startswith(("/", "../")):
-            choice = self.resolver.choose(path, ())
+            choice = self.resolver.choose(path)
             if choice.kind in ("rule", "member"):
                 made = choice.folder if choice.kind == "member" else path
                 if made not in self.resolver.finished:
@@ -98,8 +91,9 @@ class PlanWorld(DiskWorld):
         accept: Mapping[str, Callable[[str], bool] | None],
         slashes: frozenset[str] | set[str],
         span: Span | None,
+        without: Callable[[str], bool] = lambda folder: False,
     ) -> list[tuple[str, dict[str, str]]]:
-        """What a pattern matches, byte-sorted and distinct."""
+        """What a pattern matches, byte-sorted and distinct; nothing below made folders for which `without` is true."""
         resolver = self.resolver
         disk = resolver.disk
         inside = self._inside(parts)
@@ -107,8 +101,12 @@ class PlanWorld(DiskWorld):
         pending: list[str] = []
         pattern = PathPattern(parts, accept, slashes, dots=False)
         folders: set[str] = set()
+        left_out: set[str] = set()
         if inside and resolver.index.folders:
             for folder in self._made_folders(parts):
+                if without(folder):
+                    left_out.add(folder)
+                    continue
                 folders.add(folder)
                 if folder not in resolver.finished:
                     pending.append(folder)
@@ -118,9 +116,11 @@ class PlanWorld(DiskWorld):
         for path, binding in found:
             if inside and not self._made_below(path, folders) and disk.ours(path):
                 continue
+            if left_out and self._made_below(path, left_out):
+                continue
             made[path] = binding
         if inside:
-            for path in resolver.finite_with(pattern.prefix, pattern.suffix):
+            for path in resolver.finite.within(pattern.prefix, pattern.suffix, pattern.depth):
                 if path not in made:
                     first = pattern.first(path)
                     if first is not None:
@@ -143,11 +143,11 @@ class PlanWorld(DiskWorld):
         for prefix in _folders(parts):
             if all(type(p) is str for p in prefix):
                 folder = normal("".join(str(p) for p in prefix))
-                if resolver.choose(folder, ()).kind == "rule":
+                if resolver.choose(folder).kind == "rule":
                     found.append(folder)
             else:
                 pattern = PathPattern(prefix, dots=False)
-                for folder in resolver.finite_with(pattern.prefix, "/"):
+                for folder in resolver.finite.within(pattern.prefix, "/"):
                     if pattern.first(folder) is not None:
                         found.append(folder)
         return list(dict.fromkeys(found))
@@ -238,6 +238,27 @@ class PlanWorld(DiskWorld):
 
         return list(dict.fromkeys([*constant, *self._sources(recipe.filler.mentions(values))]))
 
+    def evaluate_names(self, rule: Rule, bound: Mapping[str, str]) -> None:
+        """Evaluate the names that a recipe and its attributes use. Raises Pending where one reads what is not made."""
+        names = self._used.get(rule.number)
+        scope = rule.scope
+        if names is None:
+            recipe = rule.recipe
+            assert recipe is not None
+            used = {name for a in rule.attributes.values() for word in a.words for name in word.names}
+            if recipe.kind == "shell":
+                used.update(hole.name for hole, _ in recipe.filler.holes)
+            else:  # it can read whatever follows the wildcards
+                used.update(n for n, d in scope.definitions.items() if d.joint or any(map(holds_names, d.terms)))
+            reads = [n for n in scope.definitions if n in used and scope._reads(scope.definitions[n])]
+            names = self._used[rule.number] = tuple(reads)
+        for name in names:
+            if name not in bound:
+                try:
+                    scope.values_of(name, bound)
+                except FlowError:
+                    continue  # told where it is used, if it is
+
     def _imported(self, rule: Rule) -> list[str]:
         """The project's modules that a Python recipe imports, by their names from the root."""
         known = self._constant.get(rule.number)
@@ -257,7 +278,11 @@ class PlanWorld(DiskWorld):
         """The function that a `[call = module:function]` names, read and not imported."""
         known = self._calls.get(rule.number)
         if known is None:
-            known = self._calls[rule.number] = self.resolver.builder.call_info(rule)
+            from buildflow.recipe.functions import describe_call
+
+            assert rule.recipe is not None
+            span = rule.attributes["call"].span or rule.span
+            known = self._calls[rule.number] = describe_call(self.reads.root, rule.recipe.text, span=span)
             for name in known.imports.found:
                 self.reads.file(name)
             for name in known.imports.absent:

@@ -108,9 +108,13 @@ def uses(code: types.CodeType) -> tuple[dict[str, set[str]], list[tuple[str, int
 
 def unchanged(module: types.ModuleType) -> bool:
     """Whether the functions of a loaded module are those of its file as it is now (as far as they can tell)."""
+    from importlib.machinery import SourceFileLoader
+
     file = module.__file__
     if not isinstance(file, str) or not file.endswith(".py"):
         return True
+    if not isinstance(getattr(module, "__loader__", None), (SourceFileLoader, type(None))):
+        return True  # another loader (that of pytest) compiles it otherwise: nothing can be told
     things = list(vars(module).values())
     things += [inner for thing in things if isinstance(thing, type) for inner in vars(thing).values()]
     own = [thing.__code__ for thing in things if isinstance(thing, types.FunctionType)]

@@ -119,7 +119,10 @@ class _Walk:
     # -- functions
 
     def top(self, function: Any) -> None:
-        self.home = getattr(function, "__module__", None)
+        inner = function
+        while isinstance(inner, functools.partial):
+            inner = inner.func
+        self.home = getattr(inner, "__module__", None)
         if isinstance(function, types.FunctionType) and not _library_thing(function):
             self.seen[id(function)] = (function, join("function", b""))
             self.function(function, "", strict=True)

@@ -9,6 +9,7 @@ code: what its key needs is read from the source. One given in Python is there a
 from __future__ import annotations
 
 import os
+from _thread import allocate_lock
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -131,12 +132,29 @@ def describe_call(
     `roots`: folders of the project that sys.path begins with. Raises FlowError (at `span`, where it is written) for a
     wrong form, a module or function that is not there, and a module that is no Python.
     """
+    walk = Walk(root, roots)
+    path, place, parameters = find_function(walk, function, span)
+    module = function.partition(":")[0]
+    imports = project_imports(root, [walk.resolve(module) or path, path], roots, walk=walk)
+    content = digest or _content_digest
+    rows = [("function", function)]
+    rows += [(f"module {p}", content(os.path.join(root, p)).hex()) for p in sorted(imports.found)]
+    return CallInfo(function, path, place, parameters, tuple(rows), imports)
+
+
+def find_function(
+    walk: Walk, function: str, span: Span | None = None
+) -> tuple[str, Span | None, tuple[Parameter, ...] | None]:
+    """The file of a function of the project, its place there, and its parameters (None: only its import can tell).
+
+    Raises FlowError as `describe_call` does.
+    """
     import ast
 
+    root = walk.root
     module, colon, qualname = function.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *qualname.split("."))):
         raise FlowError(f"{function!r} is not of the form module:function", span, "as in [call = analysis.plots:draw]")
-    walk = Walk(root, roots)
     path = walk.resolve(module)
     if path is None or not path.endswith(".py"):
         raise _no_module(root, module, walk, path, span)
@@ -158,12 +176,7 @@ def describe_call(
             break
         path, qualname = origin, ".".join([name, *qualname.split(".")[1:]])
     parameters = _parameters(found, "." in qualname)
-    place = Span(source, found.lineno, found.col_offset + 1, 1)
-    imports = project_imports(root, [walk.resolve(module) or path, path], roots, walk=walk)
-    content = digest or _content_digest
-    rows = [("function", function)]
-    rows += [(f"module {p}", content(os.path.join(root, p)).hex()) for p in sorted(imports.found)]
-    return CallInfo(function, path, place, parameters, tuple(rows), imports)
+    return path, Span(source, found.lineno, found.col_offset + 1, 1), parameters
 
 
 def _no_module(root: str, module: str, walk: Walk, path: str | None, span: Span | None) -> FlowError:
@@ -279,25 +292,32 @@ def portable(function: Any, root: str) -> tuple[str | None, bytes | None]:
         return home, None
     import cloudpickle  # type: ignore[import-untyped, unused-ignore]
 
-    lent = []
-    for name, module in list(sys.modules.items()):
-        # What a fresh Python could not import by this name travels too.
-        if name != "__main__" and not is_library(module) and not _importable(module, root):
+    with _LENDING:
+        lent = []
+        known = cloudpickle.list_registry_pickle_by_value()  # what the program registered itself stays so
+        for name, module in list(sys.modules.items()):
+            # What a fresh Python could not import by this name travels too.
+            if name == "__main__" or name in known or is_library(module) or _importable(module, root):
+                continue
             try:
                 cloudpickle.register_pickle_by_value(module)
                 lent.append(module)
             except (TypeError, ValueError):
                 pass
-    try:
-        return None, bytes(cloudpickle.dumps(function))
-    except Exception as error:
-        raise FlowError(
-            f"{_name(function)} cannot be sent to its job: {error}",
-            hint="make what it holds inside the function, or put the function in a module of the project",
-        ) from None
-    finally:
-        for module in lent:
-            cloudpickle.unregister_pickle_by_value(module)
+        try:
+            return None, bytes(cloudpickle.dumps(function))
+        except Exception as error:
+            raise FlowError(
+                f"{_name(function)} cannot be sent to its job: {error}",
+                hint="make what it holds inside the function, or put the function in a module of the project",
+            ) from None
+        finally:
+            for module in lent:
+                cloudpickle.unregister_pickle_by_value(module)
+
+
+_LENDING = allocate_lock()
+"""Held while modules are registered with cloudpickle: its registry is the process's, and builds may run in threads."""
 
 
 def _name(function: Any) -> str:

@@ -16,11 +16,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from buildflow import process
 from buildflow.workers.base import End, Task
 from buildflow.workers.local import LocalWorker
-
-_ONE_CALL = threading.RLock()
-"""Held during a call: it changes the folder and the environment of the process."""
 
 _KEPT = ("PYTHONBREAKPOINT", "TERM", "COLUMNS", "LINES", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY")
 """What a debugger needs of the caller's environment."""
@@ -95,20 +93,20 @@ class _TimeIsUp(BaseException):
 
 def call_here(task: Task) -> End:
     """Call a function in this process. Its exception is in the End, its traceback in the log."""
-    with _ONE_CALL:
+    status, timed_out, exception = 0, False, None
+    with _as_job(task):
         started = time.monotonic()
-        status, timed_out, exception = 0, False, None
-        with _as_job(task), _limit(task.time):
-            try:
+        try:
+            with _limit(task.time):
                 _call(task)
-            except SystemExit as error:
-                if not isinstance(error.code, (int, type(None))):
-                    print(error.code, file=sys.stderr)
-                status = error.code if isinstance(error.code, int) else int(error.code is not None)
-            except _TimeIsUp:
-                status, timed_out = 1, True
-            except Exception as error:
-                status, exception = 1, _report(error)
+        except SystemExit as error:
+            if not isinstance(error.code, (int, type(None))):
+                print(error.code, file=sys.stderr)
+            status = error.code if isinstance(error.code, int) else int(error.code is not None)
+        except _TimeIsUp:
+            status, timed_out = 1, True
+        except Exception as error:
+            status, exception = 1, _report(error)
         wall = round(time.monotonic() - started, 6)
     runtime = {"wall_s": wall, "rss_peak_gb": None, "vms_peak_gb": None, "cpu_peak_percent": None}
     return End(task, status & 0xFF, timed_out, runtime=runtime, exception=exception)
@@ -151,42 +149,30 @@ def _report(error: Exception) -> Exception:
 
 @contextlib.contextmanager
 def _as_job(task: Task) -> Iterator[None]:
-    description = task.description or {}
-    roots = [str(root).rstrip("/") for root in description.get("root_dirs") or []]
-    with contextlib.ExitStack() as stack:
-        here = os.open(".", os.O_RDONLY | os.O_CLOEXEC)  # (it need not have a name any more)
-        stack.callback(os.close, here)
-        stack.callback(os.fchdir, here)
-        stack.enter_context(_environment(task.command.env, keep=task.terminal))
-        stack.enter_context(_imports(roots))
-        if not task.terminal:
-            stack.enter_context(_streams(task.log))
-        os.chdir(task.command.cwd)
-        yield
+    roots = [str(root).rstrip("/") for root in (task.description or {}).get("root_dirs") or []]
+    env = dict(task.command.env)
+    for name in os.environ if task.terminal else _KEPT:
+        if name in os.environ:
+            env.setdefault(name, os.environ[name])
+    with process.as_job(task.command.cwd, env), _imports(roots), _temporary():
+        if task.terminal:
+            yield
+            return
+        with _streams(task.log):
+            yield
 
 
 @contextlib.contextmanager
-def _environment(env: dict[str, str], *, keep: bool) -> Iterator[None]:
-    before = dict(os.environ)
-    tempfile = sys.modules.get("tempfile")
-    folder = getattr(tempfile, "tempdir", None)
-    own = dict(env)
-    own.update((name, before[name]) for name in (before if keep else _KEPT) if name in before and name not in own)
-    _set_environment(own)
-    if tempfile is not None:
-        tempfile.tempdir = None  # type: ignore[attr-defined]  # TMPDIR is the job's
+def _temporary() -> Iterator[None]:
+    """Python's idea of TMPDIR, which it works out once, is the job's."""
+    folder = getattr(sys.modules.get("tempfile"), "tempdir", None)
+    if "tempfile" in sys.modules:
+        sys.modules["tempfile"].tempdir = None  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        _set_environment(before)
         if "tempfile" in sys.modules:
             sys.modules["tempfile"].tempdir = folder  # type: ignore[attr-defined]
-
-
-def _set_environment(env: dict[str, str]) -> None:
-    for name in [name for name in os.environ if name not in env]:
-        del os.environ[name]
-    os.environ.update(env)
 
 
 @contextlib.contextmanager

@@ -50,11 +50,11 @@ class _Running:
         "stopped",
     )
 
-    def __init__(self, task: Task, pid: int | None, fd: int) -> None:
+    def __init__(self, task: Task, pid: int | None, fd: int, started: float) -> None:
         self.task = task
         self.pid = pid
         self.fd = fd
-        self.started = time.monotonic()
+        self.started = started
         self.deadline = self.started + task.time if task.time else None
         self.timed_out = False
         self.warm: WarmJob | None = None
@@ -126,6 +126,7 @@ class LocalWorker(Worker):
                 return 127, f"{name}: command not found"
             for fd in task.inherit:
                 os.set_inheritable(fd, True)
+            started = time.monotonic()  # it may have ended by the time that Popen returns
             try:
                 process = self._popen(task, program, streams)
             except OSError as error:
@@ -143,7 +144,7 @@ class LocalWorker(Worker):
         finally:
             for fd in opened:
                 os.close(fd)
-        self._follow(task, process)
+        self._follow(task, process, started)
         return None
 
     @staticmethod
@@ -162,7 +163,7 @@ class LocalWorker(Worker):
                 time.sleep(0.01)
         raise AssertionError
 
-    def _follow(self, task: Task, process: subprocess.Popen[bytes]) -> None:
+    def _follow(self, task: Task, process: subprocess.Popen[bytes], started: float) -> None:
         fd = -process.pid
         if self._pidfd:
             try:
@@ -170,7 +171,7 @@ class LocalWorker(Worker):
                 self._poll.register(fd, select.POLLIN)
             except OSError:
                 fd = -process.pid  # no descriptor is left: it is asked now and then
-        running = _Running(task, process.pid, fd)
+        running = _Running(task, process.pid, fd, started)
         running.process = process
         self.running[fd] = running
 
@@ -199,20 +200,21 @@ class LocalWorker(Worker):
         return streams
 
     def _program(self, name: str, path: str, cwd: str) -> str | None:
+        """The file that a command's name means where the job runs, as a shell finds it."""
         if "/" in name:
             full = os.path.join(cwd, name)
             return full if os.path.exists(full) else None
         known = self.programs.get((name, path), "")
         if known == "":
+            folders = path.split(os.pathsep)
             known = None
-            for folder in path.split(os.pathsep):
-                if not folder.startswith("/"):
-                    return None  # it depends on where the job runs: a shell looks there
-                place = os.path.join(folder, name)
+            for folder in folders:
+                place = os.path.join(cwd, folder, name)
                 if os.access(place, os.X_OK) and os.path.isfile(place):
                     known = place
                     break
-            self.programs[(name, path)] = known
+            if all(folder.startswith("/") for folder in folders):  # else it depends on the sandbox
+                self.programs[(name, path)] = known
         return known
 
     def _never(self, task: Task, status: int, message: str) -> None:
@@ -237,7 +239,7 @@ class LocalWorker(Worker):
         except BuildError as error:
             self._never(task, 1, error.message)
             return
-        running = _Running(task, None, 0)
+        running = _Running(task, None, 0, time.monotonic())
         running.warm = warm
         self.running[-(1 << 40) - warm.number] = running
 

@@ -302,3 +302,51 @@ def test_a_long_recipe_is_shown_around_the_change() -> None:
     words = [f"w{i}" for i in range(10_000)]
     (line,) = word_diff(" ".join(words), " ".join([*words[:5000], "new", *words[5001:]]), Colours())
     assert "[-w5000-]{+new+}" in line and "…" in line and len(line) < 300
+
+
+def test_of_many_targets_those_that_are_well_are_counted(story: Story) -> None:
+    story.write("Flowfile", "n = {1..30}\nall: {n}.x\n{n}.x: {n}.src\n    cp {in} {out}\n")
+    for n in range(1, 31):
+        story.write(f"{n}.src", str(n))
+    story.build()
+    assert story.bflow("why").out == "30 targets are up to date\n"
+    story.write("7.src", "other")
+    ran = story.bflow("why")
+    assert ran.out.startswith("7.x would run\n") and ran.out.endswith("29 targets are up to date\n")
+
+
+def test_a_recipe_of_another_kind(story: Story) -> None:
+    story.write("Flowfile", "out/{n}: in/{n}\n    cp {in} {out}\n")
+    story.write("in/a", "a")
+    story.build("out/a")
+    story.write("Flowfile", "[python]\nout/{n}: in/{n}\n    open(outputs[0], 'w')\n")
+    lines = story.bflow("why", "out/a").out.splitlines()
+    assert lines == ["out/a would run", "  the recipe is of another kind now: python"]
+
+
+def test_a_function_and_the_modules_that_it_imports(story: Story) -> None:
+    story.write("tools.py", "import helper\n\ndef make(out):\n    out.write_text(helper.text)\n")
+    story.write("helper.py", "text = 'a'\n")
+    story.write("Flowfile", "[call = tools:make]\nx:\n")
+    story.build("x")
+    story.write("helper.py", "text = 'b'\n")
+    assert "the function’s module helper.py changed" in story.bflow("why", "x").out
+
+
+def test_a_flowfile_in_python(story: Story) -> None:
+    story.write(
+        "Flowfile.py",
+        """
+        from buildflow import Flow
+        flow = Flow(n=["a", "b"])
+        flow.rule("out/{n}", inputs="in/{n}", shell="cp {in} {out}", cpus=2)
+        """,
+    )
+    story.write("in/a", "a")
+    story.build("out/a")
+    story.write("in/a", "b")
+    assert "in/a changed" in story.bflow("why", "out/a").out
+    assert story.bflow("list").out == "Flowfile.py\n  out/{n}  [default, cpus = 2]\n"
+    assert story.bflow("list", "--targets").out.split() == ["out/a", "out/b"]
+    story.write("Flowfile.py", story.read("Flowfile.py").replace('"a", "b"', '"b"'))
+    assert story.bflow("clean", "--stale", "-n").out == "out/a\n"

@@ -61,8 +61,7 @@ def project(story: Story) -> Story:
 
 def test_a_program_of_several_folders_is_built_once(project: Story) -> None:
     assert says(project) == "world\n"
-    made = [name for name in project.files("build")]
-    assert set(made) == ALL  # no depfiles
+    assert set(project.files("build")) == ALL  # no depfiles
     project.touch("src/main.c")
     assert built(project) == set()
 
@@ -84,7 +83,7 @@ def test_a_header_compiles_what_the_depfiles_name(project: Story) -> None:
     assert built(project) == {"build/greet/name.o", "build/greet/hello.o"}
     project.edit("include/greet.h", ";", ";  /* prints */")
     assert built(project) == {"build/main.o", "build/greet/hello.o"}
-    project.write("include/unused.h", "int unused;\n")  # might have been found instead of another: the links are cut off
+    project.write("include/unused.h", "int unused;\n")  # it might be found instead of another: all look, none links
     assert not built(project) & {"build/hello", "build/libgreet.a"}
     project.edit("include/unused.h", "int", "long")
     assert built(project) == set()
@@ -135,7 +134,7 @@ def test_objects_do_not_hold_where_they_were_made(project: Story, tmp_path: Path
 def test_flags_come_from_the_command_line_then_the_include_then_the_environment(project: Story) -> None:
     assert built(project, env={"CFLAGS": "-O2"}) == set()  # as it is without
     assert built(project, env={"LDLIBS": "-lm"}) == {"build/hello"}
-    assert built(project, env={"CFLAGS": '-O2 "-DWHO=1"'}) == {"build/main.o", "build/greet/hello.o", "build/greet/name.o"}
+    assert built(project, env={"CFLAGS": "-O2 -DWHO=1"}) == {name for name in ALL if name.endswith(".o")}
     project.edit("Flowfile", "library=greet", "library=greet CFLAGS='-O2 -DA'")
     built(project)
     assert built(project, env={"CFLAGS": "-O0"}) == set()
@@ -293,4 +292,4 @@ def test_a_compiler_that_fails_says_where(project: Story) -> None:
 
 
 def test_a_compiler_that_is_missing_is_an_error(project: Story) -> None:
-    assert "no-such-cc" in project.bflow("build", "CC=no-such-cc", ok=2).err
+    assert "no-such-cc" in project.bflow("build", "CC=no-such-cc", ok=False).err

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from buildflow.attributes import FLAGS, TEXTS
 from buildflow.cli.main import COMMANDS
 from buildflow.lang.lines import read_source
 from buildflow.lang.parser import parse
-from buildflow.rule import FLAGS, TEXTS
 from story import CHECKOUT, Story
 
-PAGES = ("README.md", "ARCHITECTURE.md", "docs/flowfile.md", "docs/caching.md", "docs/from-make.md", "docs/from-snakemake.md")
+PAGES = (
+    "README.md",
+    "ARCHITECTURE.md",
+    *(f"docs/{n}.md" for n in ("flowfile", "caching", "from-make", "from-snakemake")),
+)
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -52,8 +57,8 @@ def test_links_lead_somewhere(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_exist(page: str) -> None:
-    named = set(re.findall(r"`bflow ([a-z]+)", text(page))) | set(re.findall(r"^\$ bflow ([a-z]+)", text(page), re.MULTILINE))
-    assert named <= set(COMMANDS)
+    named = re.findall(r"(?:`|^\$ )bflow ([a-z]+)", text(page), re.MULTILINE)
+    assert set(named) <= set(COMMANDS)
 
 
 def test_all_attributes_are_described() -> None:
@@ -71,12 +76,10 @@ def test_the_readme_shows_the_quickstart() -> None:
 
 def test_the_same_file_twice_is_one(story: Story) -> None:
     """The two Flowfiles of from-make.md build the same program from the same sources."""
-    import shutil
-
     if shutil.which("cc") is None:
         pytest.skip("needs a C compiler")
     written, with_library = blocks("docs/from-make.md", "make")[-2:]
-    story.write("src/main.c", '#include "word.h"\nint puts(const char *);\nint main(void) { return puts(word()) < 0; }\n')
+    story.write("src/main.c", '#include <stdio.h>\n#include "word.h"\nint main(void) { return puts(word()) < 0; }\n')
     story.write("src/word.c", '#include "word.h"\nconst char *word(void) { return "hello"; }\n')
     story.write("include/word.h", "const char *word(void);\n")
     story.write("tests/expected.txt", "hello\n")

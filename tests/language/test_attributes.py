@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from story import Story
+
+from quick import Quick
+from story import Ran, Story
 
 PLAIN = "\nout: in\n    cat {in} > {out}\n"
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Iterator[Quick]:
+    story = Quick(tmp_path)
+    yield story
+    story.close()
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Iterator[Story]:
+    """The command in a process of its own."""
+    story = Story(tmp_path)
+    yield story
+    story.close()
 
 
 # ---- What is wrong is told in the whole Flowfile, at the very place, before anything runs
@@ -50,13 +68,13 @@ PLAIN = "\nout: in\n    cat {in} > {out}\n"
         ("depfile = ../x.d", 12, "is no file in the project"),
         ("mem = {amount}", 8, "{amount} names nothing known here"),
         ("hooks = on_start=x", 10, "a hook is written as moment=command"),
-        ("hooks = post_run=\"cp {outt} x\"", 10, "{outt} names nothing known here"),
+        ('hooks = post_run="cp {outt} x"', 10, "{outt} names nothing known here"),
         ("hooks = post_run", 10, "the hook post_run has no command"),
         ("name = a b", 9, "name is one word"),
         ("call = f", 9, "no module"),
     ],
 )
-def test_a_wrong_attribute_is_told_at_its_place(story: Story, attribute: str, column: int, said: str) -> None:
+def test_a_wrong_attribute_is_told_at_its_place(story: Quick, attribute: str, column: int, said: str) -> None:
     story.write("in", "")
     body = "\nout: in\n" if attribute.startswith("call") else PLAIN
     story.write("Flowfile", f"good:\n    touch {{out}}\n\n[{attribute}]{body}")
@@ -71,12 +89,12 @@ def test_a_wrong_attribute_is_told_at_its_place(story: Story, attribute: str, co
     assert not story.exists("good")
 
 
-def test_the_nearest_attribute_is_shown(story: Story) -> None:
+def test_the_nearest_attribute_is_shown(story: Quick) -> None:
     story.write("Flowfile", "[retrys = 2]\na:\n    true\n")
     assert "did you mean retries?" in story.build(ok=2).err
 
 
-def test_defaults_are_checked_too_and_some_have_none(story: Story) -> None:
+def test_defaults_are_checked_too_and_some_have_none(story: Quick) -> None:
     story.write("Flowfile", "[defaults: cpus = x]\na:\n    touch a\n")
     assert "Flowfile:1:" in story.build(ok=2).err
     for attribute in ("phony", "default", "name = x", "call = a:b"):
@@ -84,7 +102,7 @@ def test_defaults_are_checked_too_and_some_have_none(story: Story) -> None:
         assert "is of one rule and has no default" in story.build(ok=2).err
 
 
-def test_values_that_are_right(story: Story) -> None:
+def test_values_that_are_right(story: Quick) -> None:
     story.write("in", "x")
     story.write(
         "Flowfile",
@@ -92,7 +110,8 @@ def test_values_that_are_right(story: Story) -> None:
         m = 1G
         [name = n, cpus = min(8, size(in) // 1G + 1), mem = {m} * attempt, gpus = 0, time = 1h30m, retries = 2]
         [resource.licence = 1, priority = -5, batch = 10, worker = cf, slurm = --partition=long --qos "a, b"]
-        [sge = -q all.q, psij = queue=x, dask = x=1, stage = "copy", tools = cat sort, vars = A B=1, pass = C, shell = bash -e]
+        [sge = -q all.q, psij = queue=x, dask = x=1, stage = "copy", tools = cat sort]
+        [vars = A B=1, pass = C, shell = bash -e]
         [default, temp = no, anonymous = false, python = no]
         out: in
             cat {in} > {out}
@@ -104,7 +123,7 @@ def test_values_that_are_right(story: Story) -> None:
 # ---- Numbers
 
 
-def test_numbers_are_arithmetic_over_units_attempt_and_sizes(story: Story) -> None:
+def test_numbers_are_arithmetic_over_units_attempt_and_sizes(story: Quick) -> None:
     story.write("in", b"x" * 3_000_000)
     story.write(
         "Flowfile",
@@ -128,7 +147,7 @@ def test_numbers_are_arithmetic_over_units_attempt_and_sizes(story: Story) -> No
     assert [story.read(n) for n in "abcd"] == ["2560M\n", "1024 2\n", "9M\n", "2\n"]
 
 
-def test_retries_with_attempt(story: Story) -> None:
+def test_retries_with_attempt(story: Quick) -> None:
     story.write(
         "Flowfile",
         """
@@ -147,7 +166,7 @@ def test_retries_with_attempt(story: Story) -> None:
     assert ran.ran == 1 and ran.failed == 0
 
 
-def test_retries_end(story: Story) -> None:
+def test_retries_end(story: Quick) -> None:
     story.write("Flowfile", "[retries = 1, pass = COUNT]\nout:\n    echo x >> $COUNT; exit 3\n")
     ran = story.build(ok=1, env={"COUNT": str(story.path("count"))})
     assert story.read("count") == "x\nx\n" and ran.failed == 1
@@ -157,8 +176,12 @@ def test_retries_end(story: Story) -> None:
 # ---- vars, pass, tools
 
 
-def test_vars_are_seen_and_in_the_key(story: Story) -> None:
-    story.write("Flowfile", "[vars = FOO BAR=set, pass = SEEN OTHER=1]\nout:\n    echo ${FOO-none} $BAR ${SEEN-none} $OTHER ${HIDDEN-none} > {out}\n")
+def test_vars_are_seen_and_in_the_key(story: Quick) -> None:
+    story.write(
+        "Flowfile",
+        "[vars = FOO BAR=set, pass = SEEN OTHER=1]\nout:\n"
+        "    echo ${FOO-none} $BAR ${SEEN-none} $OTHER ${HIDDEN-none} > {out}\n",
+    )
     env: dict[str, str | None] = {"FOO": "a b", "SEEN": "s", "HIDDEN": "h"}
     assert story.build(env=env).ran == 1
     assert story.read("out") == "a b set s 1 none\n"
@@ -172,13 +195,17 @@ def test_vars_are_seen_and_in_the_key(story: Story) -> None:
     assert story.build(env=env).ran == 1
 
 
-def test_vars_with_holes_and_defaults(story: Story) -> None:
-    story.write("Flowfile", "[defaults: pass = SEEN]\n[vars = SAMPLE={s} WHERE=x/{s}]\nout/{s}:\n    echo $SAMPLE $WHERE ${SEEN-none} > {out}\n")
+def test_vars_with_holes_and_defaults(story: Quick) -> None:
+    story.write(
+        "Flowfile",
+        "[defaults: pass = SEEN]\n[vars = SAMPLE={s} WHERE=x/{s}]\nout/{s}:\n"
+        "    echo $SAMPLE $WHERE ${SEEN-none} > {out}\n",
+    )
     story.build("out/a", env={"SEEN": "1"})
     assert story.read("out/a") == "a x/a 1\n"
 
 
-def test_the_environment_is_built(story: Story) -> None:
+def test_the_environment_is_built(story: Quick) -> None:
     story.write("Flowfile", "out:\n    env | sort > {out}\n")
     story.build(env={"SECRET": "x", "LANG": "de_DE.UTF-8", "LC_ALL": "C"})
     names = {line.partition("=")[0] for line in story.read("out").splitlines()}
@@ -186,7 +213,7 @@ def test_the_environment_is_built(story: Story) -> None:
     assert not names & {"SECRET", "LANG", "LC_ALL", "PYTHONPATH"}
 
 
-def test_tools_are_in_the_key(story: Story) -> None:
+def test_tools_are_in_the_key(story: Quick) -> None:
     bin = story.home / "bin"
     bin.mkdir()
     tool = bin / "mytool"
@@ -204,7 +231,7 @@ def test_tools_are_in_the_key(story: Story) -> None:
     assert "tools names mytool" in ran.err and "Flowfile:1:" in ran.err
 
 
-def test_a_tool_of_the_project(story: Story) -> None:
+def test_a_tool_of_the_project(story: Quick) -> None:
     story.write("bin/tool", "#!/bin/sh\necho one\n", 0o755)
     story.write("sub/x", "")
     story.write("Flowfile", "[tools = bin/tool]\nout:\n    echo a > {out}\n")
@@ -216,8 +243,10 @@ def test_a_tool_of_the_project(story: Story) -> None:
 # ---- cpus, mem, gpus, resource.NAME, priority, time
 
 
-def test_cpus_above_the_limit_are_capped(story: Story) -> None:
-    story.write("Flowfile", "[cpus = 64]\nout:\n    echo {cpus} > {out}\n[cpus = 64]\nother:\n    echo {cpus} > {out}\n")
+def test_cpus_above_the_limit_are_capped(story: Quick) -> None:
+    story.write(
+        "Flowfile", "[cpus = 64]\nout:\n    echo {cpus} > {out}\n[cpus = 64]\nother:\n    echo {cpus} > {out}\n"
+    )
     story.build("-j3")
     assert story.read("out") == "3\n"
     story.build("other", "-j3", "--resource", "cpus=2")
@@ -234,25 +263,36 @@ def test_cpus_above_the_limit_are_capped(story: Story) -> None:
         ("resource.licence = 2", "licence=1", "asks for resource.licence = 2, and the limit is 1"),
     ],
 )
-def test_too_much_is_an_error_before_anything_runs(story: Story, attribute: str, limit: str, said: str) -> None:
+def test_too_much_is_an_error_before_anything_runs(story: Quick, attribute: str, limit: str, said: str) -> None:
     story.write("in", b"x" * (1 << 20))
-    story.write("Flowfile", f"out: first in\n    cat first > {{out}}\nfirst:\n    touch {{out}}\n[{attribute}]\nbig: in\n    touch {{out}}\nall: first out big\n")
+    story.write(
+        "Flowfile",
+        f"out: first in\n    cat first > {{out}}\nfirst:\n    touch {{out}}\n[{attribute}]\nbig: in\n"
+        f"    touch {{out}}\nall: first out big\n",
+    )
     ran = story.build("all", "--resource", limit, ok=2)
     assert said in ran.err and "Flowfile:5:" in ran.err
     assert not story.exists("first") and not story.exists("out")
     assert story.build("all", "-n", "--resource", limit, ok=2)
     assert story.build("out", "--resource", limit).ran == 2  # it is not asked for
-    assert story.build("all", "--resource", limit.split("=")[0] + "=8G" if "mem" in limit else limit.split("=")[0] + "=8").ran == 1
+    assert (
+        story.build(
+            "all", "--resource", limit.split("=")[0] + "=8G" if "mem" in limit else limit.split("=")[0] + "=8"
+        ).ran
+        == 1
+    )
     assert story.build("all", "--resource", limit).up_to_date == 3  # it need not run
 
 
-def test_too_much_that_shows_later(story: Story) -> None:
-    story.write("Flowfile", "[mem = size(in) * 3]\nbig: first\n    touch {out}\nfirst:\n    head -c 1048576 /dev/zero > {out}\n")
+def test_too_much_that_shows_later(story: Quick) -> None:
+    story.write(
+        "Flowfile", "[mem = size(in) * 3]\nbig: first\n    touch {out}\nfirst:\n    head -c 1048576 /dev/zero > {out}\n"
+    )
     ran = story.build("big", "--resource", "mem=2M", ok=1)
     assert "asks for mem = 3M" in ran.err and ran.ran == 1
 
 
-def test_named_resources_and_gpus_are_shared(story: Story) -> None:
+def test_named_resources_and_gpus_are_shared(story: Quick) -> None:
     story.write("bflow.toml", "[resources]\nlicence = 1\n")
     story.write(
         "Flowfile",
@@ -284,13 +324,13 @@ def test_named_resources_and_gpus_are_shared(story: Story) -> None:
     assert {story.read(f"gpu/{n}") for n in range(1, 5)} <= {"1 0\n", "1 1\n"}
 
 
-def test_devices_that_are_visible_are_those_allotted(story: Story) -> None:
+def test_devices_that_are_visible_are_those_allotted(story: Quick) -> None:
     story.write("Flowfile", "[gpus = 2]\nout:\n    echo $CUDA_VISIBLE_DEVICES > {out}\n")
     story.build(env={"CUDA_VISIBLE_DEVICES": "5,7,9"})
     assert story.read("out") == "5,7\n"
 
 
-def test_priority_beats_path_length(story: Story) -> None:
+def test_priority_beats_path_length(story: Quick) -> None:
     story.write(
         "Flowfile",
         """
@@ -315,8 +355,10 @@ def test_priority_beats_path_length(story: Story) -> None:
     assert story.read("order").split()[:3] == ["c", "b", "x"]
 
 
-def test_time_kills_and_says_so(story: Story) -> None:
-    story.write("Flowfile", "[time = 0.2s]\nout:\n    sleep 600 | cat > {out}\n[time = 0.2, phony]\nrun:\n    sleep 600\n")
+def test_time_kills_and_says_so(story: Quick) -> None:
+    story.write(
+        "Flowfile", "[time = 0.2s]\nout:\n    sleep 600 | cat > {out}\n[time = 0.2, phony]\nrun:\n    sleep 600\n"
+    )
     ran = story.build(ok=1)
     assert "it took longer than its time (0:00:01)" in ran.err
     assert "it took longer than its time" in story.build("run", ok=1).err
@@ -325,7 +367,7 @@ def test_time_kills_and_says_so(story: Story) -> None:
 # ---- temp, stage
 
 
-def test_a_temp_output_stays_in_the_cache_only(story: Story) -> None:
+def test_a_temp_output_stays_in_the_cache_only(story: Quick) -> None:
     story.write("in", "x")
     story.write(
         "Flowfile",
@@ -352,7 +394,7 @@ def test_a_temp_output_stays_in_the_cache_only(story: Story) -> None:
 
 
 @pytest.mark.parametrize(("stage", "link"), [("auto", "real"), ("link", "link"), ("copy", "real")])
-def test_how_inputs_are_staged(story: Story, stage: str, link: str) -> None:
+def test_how_inputs_are_staged(story: Quick, stage: str, link: str) -> None:
     story.write("in", "x")
     story.write("big", b"x" * (2 << 20))
     story.write(
@@ -370,7 +412,7 @@ def test_how_inputs_are_staged(story: Story, stage: str, link: str) -> None:
 # ---- log
 
 
-def test_a_log_is_a_file_of_the_workspace_also_when_the_job_fails(story: Story) -> None:
+def test_a_log_is_a_file_of_the_workspace_also_when_the_job_fails(story: Quick) -> None:
     story.write(
         "Flowfile",
         """
@@ -400,18 +442,20 @@ def test_a_log_is_a_file_of_the_workspace_also_when_the_job_fails(story: Story) 
     assert story.read("use") == "kept\n"
 
 
-def test_a_log_takes_nothing_of_the_users(story: Story) -> None:
+def test_a_log_takes_nothing_of_the_users(story: Quick) -> None:
     story.write("notes.txt", "mine")
     story.write("Flowfile", "[log = notes.txt]\nout:\n    echo printed; touch {out}\n")
     story.build()
     assert story.read("notes.txt") == "printed\n"
-    kept = [p for p in story.path(".bflow/replaced").rglob("notes.txt")]
+    kept = list(story.path(".bflow/replaced").rglob("notes.txt"))
     assert [p.read_text() for p in kept] == ["mine"]
 
 
-def test_a_log_is_no_input_of_a_glob(story: Story) -> None:
+def test_a_log_is_no_input_of_a_glob(story: Quick) -> None:
     story.write("logs/mine.txt", "m")
-    story.write("Flowfile", "[log = logs/out.txt]\nout:\n    echo x; touch {out}\nall: logs/*.txt\n    echo {in} > {out}\n")
+    story.write(
+        "Flowfile", "[log = logs/out.txt]\nout:\n    echo x; touch {out}\nall: logs/*.txt\n    echo {in} > {out}\n"
+    )
     story.build("out")
     story.build("all")
     assert story.read("all") == "logs/mine.txt\n"
@@ -450,7 +494,7 @@ if dep != "none":
 
 
 @pytest.fixture
-def compiler(story: Story) -> Story:
+def compiler(story: Quick) -> Quick:
     story.write("cc.py", CC)
     story.write("a.c", '#include "a.h"\nbody\n')
     story.write("include/a.h", "header a\n")
@@ -471,7 +515,10 @@ def compiler(story: Story) -> Story:
 @pytest.mark.parametrize("mode", ["rel", "abs"])
 def test_a_depfile_narrows_what_counts(compiler: Story, mode: str) -> None:
     story = compiler
-    build = lambda: story.build("all", f"mode={mode}")  # noqa: E731
+
+    def build() -> Ran:
+        return story.build("all", f"mode={mode}")
+
     assert build().ran == 1
     assert not story.exists("build/a.d")
     story.edit("include/b.h", "header b", "other b")
@@ -516,15 +563,19 @@ def test_names_outside_the_project_are_hashed(compiler: Story) -> None:
     assert story.read("build/a.o") == "two\nbody\n"
 
 
-def test_a_depfile_that_is_not_written_is_an_error(story: Story) -> None:
+def test_a_depfile_that_is_not_written_is_an_error(story: Quick) -> None:
     story.write("in", "")
-    story.write("Flowfile", "[depfile = x.d]\nout: in\n    touch {out}\n[depfile = y.d]\nbad: in\n    touch {out}; echo 'no rule here' > y.d\n")
+    story.write(
+        "Flowfile",
+        "[depfile = x.d]\nout: in\n    touch {out}\n[depfile = y.d]\nbad: in\n"
+        "    touch {out}; echo 'no rule here' > y.d\n",
+    )
     assert "did not write its depfile x.d" in story.build(ok=1).err
     assert not story.exists("out")
     assert "not in make's syntax" in story.build("bad", ok=1).err
 
 
-def test_a_depfile_names_generated_order_only_headers(story: Story) -> None:
+def test_a_depfile_names_generated_order_only_headers(story: Quick) -> None:
     story.write("cc.py", CC)
     story.write("a.c", '#include "gen.h"\n')
     story.write("gen.in", "one\n")
@@ -550,13 +601,14 @@ def test_a_depfile_names_generated_order_only_headers(story: Story) -> None:
 # ---- hooks
 
 
-def test_hooks_run_around_jobs_that_run(story: Story) -> None:
+def test_hooks_run_around_jobs_that_run(story: Quick) -> None:
     story.write("in", "x")
     story.write(
         "Flowfile",
         """
         [hooks = pre_run="echo pre {out} >> said" pre_run_task='echo task {in} >> said']
-        [hooks = post_run_task="echo collected $(cat {out}) $(test -e out || echo absent) >> said" post_run="echo post $(cat {out}) $BFLOW_RULE >> said"]
+        [hooks = post_run_task="echo collected $(cat {out}) $(test -e out || echo absent) >> said"]
+        [hooks = post_run="echo post $(cat {out}) $BFLOW_RULE >> said"]
         out: in
             cp {in} {out}
         """,
@@ -569,14 +621,14 @@ def test_hooks_run_around_jobs_that_run(story: Story) -> None:
     assert len(story.read("said").splitlines()) == 4
 
 
-def test_hooks_are_not_in_the_key(story: Story) -> None:
+def test_hooks_are_not_in_the_key(story: Quick) -> None:
     story.write("Flowfile", "[hooks = post_run=true]\nout:\n    touch {out}\n")
     story.build()
     story.edit("Flowfile", "post_run=true", "post_run=false")
     assert story.build().up_to_date == 1
 
 
-def test_hooks_that_fail(story: Story) -> None:
+def test_hooks_that_fail(story: Quick) -> None:
     story.write(
         "Flowfile",
         """
@@ -608,9 +660,9 @@ def test_hooks_that_fail(story: Story) -> None:
 # ---- [phony], [inplace]
 
 
-def test_phony_jobs_run_each_time_in_the_project_with_the_terminal(story: Story) -> None:
-    story.write("in", "x")
-    story.write(
+def test_phony_jobs_run_each_time_in_the_project_with_the_terminal(real: Story) -> None:
+    real.write("in", "x")
+    real.write(
         "Flowfile",
         """
         [phony]
@@ -631,29 +683,29 @@ def test_phony_jobs_run_each_time_in_the_project_with_the_terminal(story: Story)
             cp {in} {out}
         """,
     )
-    ran = story.bflow("build", "two", "one", stdin="typed\n", env={"MINE": "m"})
-    assert story.read("said") == f"two x {story.root} m\ntyped\none\n"
+    ran = real.bflow("build", "two", "one", stdin="typed\n", env={"MINE": "m"})
+    assert real.read("said") == f"two x {real.root} m\ntyped\none\n"
     assert ran.out == "printed\n"
-    ran = story.build("two", "one")
+    ran = real.build("two", "one")
     assert ran.ran == 2 and "printed" in ran.err
-    story.remove("said")
-    story.build("group")
-    assert [line.split()[0] for line in story.read("said").splitlines()] == ["one", "two"]
-    story.remove("said")
-    story.build("after")
-    assert story.read("said") == "one\nafter\n"
-    story.build("out")
-    assert "is phony, and makes no file" in story.build("wrong", ok=2).err
+    real.remove("said")
+    real.build("group")
+    assert [line.split()[0] for line in real.read("said").splitlines()] == ["one", "two"]
+    real.remove("said")
+    real.build("after")
+    assert real.read("said") == "one\nafter\n"
+    real.build("out")
+    assert "is phony, and makes no file" in real.build("wrong", ok=2).err
 
 
-def test_a_phony_job_that_fails(story: Story) -> None:
+def test_a_phony_job_that_fails(story: Quick) -> None:
     story.write("Flowfile", "[phony]\na:\n    exit 3\n[phony]\nb:\n    echo b\n")
     ran = story.build("a", "b", ok=1)
     assert "status 3" in ran.err and ran.ran == 0
     assert story.build("a", "b", "-k", ok=1).ran == 1
 
 
-def test_inplace_jobs_write_in_the_project(story: Story) -> None:
+def test_inplace_jobs_write_in_the_project(story: Quick) -> None:
     story.write("in", "1")
     story.write(
         "Flowfile",
@@ -675,8 +727,12 @@ def test_inplace_jobs_write_in_the_project(story: Story) -> None:
     assert "did not make its output none" in story.build("none", ok=1).err
 
 
-def test_phony_rules_of_other_kinds(story: Story) -> None:
-    story.write("mod.py", "from pathlib import Path\ndef work(wildcards, inputs):\n    Path('called').write_text(wildcards.n + inputs[0].read_text())\n")
+def test_phony_rules_of_other_kinds(story: Quick) -> None:
+    story.write(
+        "mod.py",
+        "from pathlib import Path\ndef work(wildcards, inputs):\n"
+        "    Path('called').write_text(wildcards.n + inputs[0].read_text())\n",
+    )
     story.write("in", "x")
     story.write(
         "Flowfile",
@@ -700,7 +756,7 @@ def test_phony_rules_of_other_kinds(story: Story) -> None:
 # ---- [anonymous]
 
 
-def test_anonymous_rules_see_neutral_names(story: Story) -> None:
+def test_anonymous_rules_see_neutral_names(story: Quick) -> None:
     story.write("data/one.nii.gz", "x")
     story.write("folder/f", "f")
     story.write("tool.py", "import sys\nopen(sys.argv[2], 'w').write(sys.argv[1] + open(sys.argv[1]).read())\n")
@@ -724,7 +780,7 @@ def test_anonymous_rules_see_neutral_names(story: Story) -> None:
     assert story.build("out/two.txt").ran == 1
 
 
-def test_anonymous_by_default_and_with_many_inputs(story: Story) -> None:
+def test_anonymous_by_default_and_with_many_inputs(story: Quick) -> None:
     for i in range(12):
         story.write(f"in/{i:02d}.txt", str(i))
     story.write("Flowfile", "[defaults: anonymous]\nout: in/*.txt\n    cat {in} > {out}\n")
@@ -739,7 +795,7 @@ def test_anonymous_by_default_and_with_many_inputs(story: Story) -> None:
 # ---- env
 
 
-def test_a_prefix_goes_first_on_the_path(story: Story) -> None:
+def test_a_prefix_goes_first_on_the_path(story: Quick) -> None:
     for name, text in (("one", "1"), ("two", "2")):
         story.write(f"sw/{name}/bin/tool", f"#!/bin/sh\necho {text} $1\n", 0o755)
     story.write("Flowfile", "p = one\n[env = prefix://sw/{p}]\nout:\n    tool ${CONDA_PREFIX-none} > {out}\n")
@@ -754,7 +810,7 @@ def test_a_prefix_goes_first_on_the_path(story: Story) -> None:
     assert "has no bin/ folder" in ran.err and "Flowfile:2:" in ran.err
 
 
-def test_a_prefix_with_records_is_known_by_them(story: Story) -> None:
+def test_a_prefix_with_records_is_known_by_them(story: Quick) -> None:
     story.write("sw/bin/tool", "#!/bin/sh\necho t\n", 0o755)
     story.write("sw/conda-meta/tool-1.json", "{}")
     story.write("Flowfile", "[env = prefix://sw]\nout:\n    tool > {out}; echo $CONDA_PREFIX >> {out}\n")
@@ -766,16 +822,20 @@ def test_a_prefix_with_records_is_known_by_them(story: Story) -> None:
     assert story.build().ran == 1
 
 
-def test_env_of_the_run_wins_and_the_default_fills(story: Story) -> None:
+def test_env_of_the_run_wins_and_the_default_fills(story: Quick) -> None:
     story.write("sw/bin/tool", "#!/bin/sh\necho t\n", 0o755)
-    story.write("Flowfile", "all: a b\n[env = native]\na:\n    { command -v tool || echo none; } > {out}\nb:\n    { command -v tool || echo none; } > {out}\n")
+    story.write(
+        "Flowfile",
+        "all: a b\n[env = native]\na:\n    { command -v tool || echo none; } > {out}\nb:\n"
+        "    { command -v tool || echo none; } > {out}\n",
+    )
     story.build("--default-env", "prefix://sw")
     assert story.read("a") == "none\n" and story.read("b").endswith("sw/bin/tool\n")
     story.build("--env", "prefix://sw")
     assert story.read("a").endswith("sw/bin/tool\n")
 
 
-def test_what_a_command_inherits_is_no_secret_file_descriptor(story: Story) -> None:
+def test_what_a_command_inherits_is_no_secret_file_descriptor(story: Quick) -> None:
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("needs /proc")
     story.write("Flowfile", "out:\n    readlink /proc/self/fd/0 > {out}\n")

@@ -133,13 +133,13 @@ def test_a_folder_holds_the_finite_targets_below_it(story: Quick) -> None:
         all: list other out/total
 
         list: out/
-            find out -type f | sort > {out}
+            found=$(find out -type f | sort); echo "$found" > {out}
 
         other: out/
-            find out -type f | sort > {out}
+            found=$(find out -type f | sort); echo "$found" > {out}
 
         out/total: out/
-            find out -type f | sort > {out}
+            found=$(find out -type f | sort); echo "$found" > {out}
 
         out/{n}.txt: in
             cp {in} {out}
@@ -163,10 +163,10 @@ def test_less_the_rules_own_whatever_is_asked_first(story: Quick) -> None:
         n = 1 2
 
         out/{n}.txt: out/
-            ls out > {out}
+            found=$(ls out); echo "$found" > {out}
 
         list: out/
-            ls out > {out}
+            found=$(ls out); echo "$found" > {out}
         """,
     )
     story.write("out/source")
@@ -181,7 +181,7 @@ def test_a_folder_asked_for_is_the_targets_below_it(story: Quick) -> None:
     ran = story.bflow("build", "out/")
     assert story.files("out") == ["out/1.txt", "out/2.txt", "out/deep/x"]
     assert "is a source" not in ran.err
-    assert story.build("out").up_to_date == 3 if False else True
+    assert "out is a folder" in refused(story, "out")
 
 
 def test_a_folder_that_is_nowhere(story: Quick) -> None:
@@ -195,9 +195,9 @@ def test_a_folder_that_is_nowhere(story: Quick) -> None:
 @pytest.mark.parametrize(
     "first, second, message",
     [
-        ("out/", "out/a", "the target out/a lies in out/, a folder that another rule makes"),
-        ("out/a", "out/", "the target out/a lies in out/, a folder that another rule makes"),
-        ("out/", "out/deep/", "the target out/deep/ lies in out/, a folder that another rule makes"),
+        ("out/", "out/a", "the target out/a lies in out/, a folder that is a target itself"),
+        ("out/a", "out/", "the target out/a lies in out/, a folder that is a target itself"),
+        ("out/", "out/deep/", "the target out/deep/ lies in out/, a folder that is a target itself"),
         ("out/", "out", "the target out is a file, and out/ is a target too"),
         ("out", "out/deep/a", "out/deep/a needs a folder where out is a target"),
         ("out/deep/a", "out", "out/deep/a needs a folder where out is a target"),
@@ -222,7 +222,7 @@ def test_a_pattern_below_a_folder_that_is_a_target(story: Quick, goals: tuple[st
     story.write("in")
     story.write("a.in")
     said = refused(story, *goals)
-    assert "out/a" in said and "a folder that another rule makes" in said
+    assert "out/a" in said and "a folder that is a target itself" in said
 
 
 def test_a_pattern_that_could_make_anything_is_no_overlap(story: Quick) -> None:
@@ -289,7 +289,7 @@ def test_the_key_has_the_name_as_written(story: Quick) -> None:
     story.write("Flowfile", "y: ../shared/x\n    echo {in} > {out}\n")
     story.build()
     story.remove("y")
-    moved = story.path("../elsewhere")
+    moved = story.root.parent / "elsewhere"
     story.root.rename(moved)
     story.root = moved
     assert story.build().cached == 1

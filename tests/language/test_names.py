@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from buildflow.disk import Disk
 from buildflow.errors import FlowError
 from buildflow.flow import Flow
+from buildflow.job import Job
+from buildflow.plan.resolve import Resolver
+from buildflow.state import State
 from story import CHECKOUT, Story
 
 
@@ -423,7 +427,7 @@ def test_a_follower_binds_in_a_target_by_what_its_function_gives(story: Story) -
 # ---- empty domains
 
 
-def test_an_empty_domain_expands_to_nothing_and_is_said_once(story: Story) -> None:
+def test_an_empty_domain_expands_to_nothing_and_is_said_once_a_build(story: Story) -> None:
     flowfile = """
         s = glob(none/{s}.txt)
         all: o/{s}.a o/{s}.b out
@@ -432,11 +436,16 @@ def test_an_empty_domain_expands_to_nothing_and_is_said_once(story: Story) -> No
         out: none/{s}.txt
             echo .{in} -{s} {s} . > {out}
     """
-    assert says(story, flowfile, "all") == ". ."
-    story.remove("out")
-    err = story.bflow("build").err
-    assert err.count("none/{s}.txt") + err.count("has no values") >= 1
-    assert len([line for line in err.splitlines() if "no value" in line or "finds nothing" in line]) == 1
+    said = "bflow: Flowfile:1: s has no values: glob(none/{s}.txt) finds nothing\n"
+    story.write("Flowfile", flowfile)
+    assert story.bflow("build").err.count(said) == 1
+    assert story.read("out") == ".\n"
+    ran = story.bflow("build")
+    assert ran.err.startswith(said) and "nothing to do" in ran.err
+    assert said not in story.bflow("build", "-q").err
+    story.write("none/a.txt")
+    ran = story.build()
+    assert ran.jobs() == [("o/a.a", "o/a.b"), ("out",)]
 
 
 def test_a_domain_that_is_not_empty_is_not_mentioned(story: Story) -> None:
@@ -487,31 +496,58 @@ OUT = "\nout:\n    printf '<%s>' {x} > {out}\n"
 @pytest.mark.parametrize(
     ("lines", "plain", "environment", "command_line"),
     [
-        ("x = 1", "<1>", "<1>", "<c><d>"),
-        ("x ?= 1", "<1>", "<e><f>", "<c><d>"),
-        ("x += 1", "<1>", "<1>", "<c><d>"),
-        ("x = 1\nx ?= 2", "<1>", "<1>", "<c><d>"),
-        ("x ?= 1\nx ?= 2", "<1>", "<e><f>", "<c><d>"),
-        ("x ?= 1\nx = 2", "<2>", "<2>", "<c><d>"),
-        ("x = 1\nx += 2 3", "<1><2><3>", "<1><2><3>", "<c><d>"),
-        ("x ?= 1\nx += 2", "<1><2>", "<e><f><2>", "<c><d>"),
-        ("x = 1\nx = 2", "<2>", "<2>", "<c><d>"),
-        ("x = 1\nx = {x} 2", "<1><2>", "<1><2>", "<c><d>"),
-        ("x ?= 1\nx = {x} 2", "<1><2>", "<e><f><2>", "<c><d>"),
-        ("x = 1\nx = -{x}-", "<-1->", "<-1->", "<c><d>"),
-        ("x = 1 2\nx = -{x}-", "<-1-><-2->", "<-1-><-2->", "<c><d>"),
-        ("x := 1\nx ::= {x} 2", "<1><2>", "<1><2>", "<c><d>"),
-        ("x=1\nx += 2", "<1><2>", "<1><2>", "<c><d>"),
-        ("x =\nx += 1", "<1>", "<1>", "<c><d>"),
-        ("y = 1\nx = {y}\ny = 2", "<2>", "<2>", "<c><d>"),
-        ("x = a\nx += {y}\ny = 2 3", "<a><2><3>", "<a><2><3>", "<c><d>"),
+        ("x = 1", "[1]", "[1]", "[c] [d]"),
+        ("x ?= 1", "[1]", "[e] [f]", "[c] [d]"),
+        ("x += 1", "[1]", "[1]", "[c] [d]"),
+        ("x = 1\nx ?= 2", "[1]", "[1]", "[c] [d]"),
+        ("x ?= 1\nx ?= 2", "[1]", "[e] [f]", "[c] [d]"),
+        ("x ?= 1\nx = 2", "[2]", "[2]", "[c] [d]"),
+        ("x = 1\nx += 2 3", "[1] [2] [3]", "[1] [2] [3]", "[c] [d]"),
+        ("x ?= 1\nx += 2", "[1] [2]", "[e] [f] [2]", "[c] [d]"),
+        ("x = 1\nx = 2", "[2]", "[2]", "[c] [d]"),
+        ("x = 1\nx = {x} 2", "[1] [2]", "[1] [2]", "[c] [d]"),
+        ("x ?= 1\nx = {x} 2", "[1] [2]", "[e] [f] [2]", "[c] [d]"),
+        ("x = 1\nx = -{x}-", "[-1-]", "[-1-]", "[c] [d]"),
+        ("x = 1 2\nx = -{x}-", "[-1-] [-2-]", "[-1-] [-2-]", "[c] [d]"),
+        ("x := 1\nx ::= {x} 2", "[1] [2]", "[1] [2]", "[c] [d]"),
+        ("x=1\nx += 2", "[1] [2]", "[1] [2]", "[c] [d]"),
+        ("x =\nx += 1", "[1]", "[1]", "[c] [d]"),
+        ("y = 1\nx = {y}\ny = 2", "[2]", "[2]", "[c] [d]"),
+        ("x = a\nx += {y}\ny = 2 3", "[a] [2] [3]", "[a] [2] [3]", "[c] [d]"),
     ],
 )
-def test_assignments_and_who_wins(story: Story, lines: str, plain: str, environment: str, command_line: str) -> None:
-    flowfile = lines + OUT
-    assert says(story, flowfile) == plain
-    assert says(story, flowfile, "out", env={"x": "e f"}) == environment
-    assert says(story, flowfile, "out", "x=c d", env={"x": "e f"}) == command_line
+def test_assignments_and_who_wins(
+    lines: str, plain: str, environment: str, command_line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Flowfile").write_text(lines + "\nout:\n    echo [{x}] > {out}\n")
+
+    def recipe(**overrides: str) -> str:
+        return filled(Flow.load(str(tmp_path / "Flowfile"), overrides=overrides), "out")
+
+    assert recipe() == f"echo {plain} > out"
+    monkeypatch.setenv("x", "e f")
+    assert recipe() == f"echo {environment} > out"
+    assert recipe(x="c d") == f"echo {command_line} > out"
+
+
+def filled(flow: Flow, target: str) -> str:
+    """The recipe of a target as it would run; nothing is run, and no state is kept."""
+    disk = Disk(flow.root, State(f"{flow.root}/.none"))
+    resolver = Resolver(flow, disk)
+    resolver.goal(target)
+    job = Job(resolver, resolver.plan.maker[resolver.plan.ids[target]])
+    assert job.rule.recipe is not None
+    return job.rule.recipe.filler.fill(job.values, job.rows)
+
+
+@pytest.mark.parametrize(("environment", "words"), [(None, "[1] [2]"), ("e 'f g'", "[e] [f g] [2]")])
+def test_the_command_line_wins_over_the_environment_and_both_over_a_default(
+    story: Story, environment: str | None, words: str
+) -> None:
+    flowfile = "x ?= 1\nx += 2\nout:\n    printf '[%s] ' {x} > {out}\n"
+    env = {"x": environment}
+    assert says(story, flowfile, env=env).strip() == words
+    assert says(story, flowfile, "out", "x=c 'd e'", env=env).strip() == "[c] [d e]"
 
 
 def test_an_override_is_split_as_a_shell_does(story: Story) -> None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from story import Story
+
+from quick import Quick
 
 
-def test_a_python_recipe_has_its_variables(story: Story) -> None:
+@pytest.fixture
+def story(tmp_path: Path) -> Iterator[Quick]:
+    story = Quick(tmp_path)
+    yield story
+    story.close()
+
+
+def test_a_python_recipe_has_its_variables(story: Quick) -> None:
     story.write("a", "a")
     story.write("b", "b")
     story.write(
@@ -35,11 +45,12 @@ def test_a_python_recipe_has_its_variables(story: Story) -> None:
     assert story.read("out/single/x.txt").splitlines() == [
         "x", "single", "x", "single", "['one', 's']", "bam/x.bam", "k1", "bar",
         "['a', 'b', 'Flowfile']", "['out/single/x.txt', 'out/single/x.idx']", "a", "['b', 'Flowfile']", "a",
-        "['b', 'Flowfile']", "out/single/x.idx", "out/single/x.idx", "x", "2", "a", "False", "{s} ${x} {{y}}", "__main__",
+        "['b', 'Flowfile']", "out/single/x.idx", "out/single/x.idx", "x", "2", "a", "False", "{s} ${x} {{y}}",
+        "__main__",
     ]  # fmt: skip
 
 
-def test_what_a_python_recipe_can_read_is_in_its_key(story: Story) -> None:
+def test_what_a_python_recipe_can_read_is_in_its_key(story: Quick) -> None:
     story.write(
         "Flowfile",
         """
@@ -61,8 +72,12 @@ def test_what_a_python_recipe_can_read_is_in_its_key(story: Story) -> None:
     assert story.build("out/x", "other=2").ran == 1
 
 
-def test_a_traceback_shows_the_line_of_the_flowfile(story: Story) -> None:
-    story.write("Flowfile", "# one\n\n[python]\nout:\n    x = 1\n    def f():\n        raise ValueError('bad value')\n    f()\n[python]\nwrong:\n    x = = 1\n")
+def test_a_traceback_shows_the_line_of_the_flowfile(story: Quick) -> None:
+    story.write(
+        "Flowfile",
+        "# one\n\n[python]\nout:\n    x = 1\n    def f():\n        raise ValueError('bad value')\n"
+        "    f()\n[python]\nwrong:\n    x = = 1\n",
+    )
     ran = story.build(ok=1)
     assert 'File "Flowfile", line 7, in f' in ran.err and "raise ValueError('bad value')" in ran.err
     assert 'File "Flowfile", line 8' in ran.err and "runner.py" not in ran.err
@@ -70,11 +85,13 @@ def test_a_traceback_shows_the_line_of_the_flowfile(story: Story) -> None:
     assert 'File "Flowfile", line 11' in ran.err and "SyntaxError" in ran.err
 
 
-def test_a_python_recipe_may_import_the_project(story: Story) -> None:
+def test_a_python_recipe_may_import_the_project(story: Quick) -> None:
     story.write("tools/helper.py", "from tools import more\nVALUE = more.VALUE\n")
     story.write("tools/more.py", "VALUE = 'one'\n")
     story.write("tools/unused.py", "")
-    story.write("Flowfile", "[python]\nout:\n    from tools.helper import VALUE\n    open(outputs[0], 'w').write(VALUE)\n")
+    story.write(
+        "Flowfile", "[python]\nout:\n    from tools.helper import VALUE\n    open(outputs[0], 'w').write(VALUE)\n"
+    )
     assert story.build().ran == 1
     story.edit("tools/more.py", "one", "two")
     assert story.build().ran == 1
@@ -83,14 +100,18 @@ def test_a_python_recipe_may_import_the_project(story: Story) -> None:
     assert story.build().up_to_date == 1
 
 
-def test_a_python_recipe_ends_with_the_status_it_says(story: Story) -> None:
+def test_a_python_recipe_ends_with_the_status_it_says(story: Quick) -> None:
     story.write("Flowfile", "[python]\nout:\n    import sys\n    print('said')\n    sys.exit(3)\n")
     ran = story.build(ok=1)
     assert "status 3" in ran.err and "said" in ran.err
 
 
-def test_defaults_make_recipes_python_and_a_rule_shell_again(story: Story) -> None:
-    story.write("Flowfile", "[defaults: python]\nall: a b c\na:\n    open(outputs[0], 'w').write('py')\n[python = no]\nb:\n    echo sh > {out}\nc:\n    #!/bin/sh\n    echo script > $outputs\n")
+def test_defaults_make_recipes_python_and_a_rule_shell_again(story: Quick) -> None:
+    story.write(
+        "Flowfile",
+        "[defaults: python]\nall: a b c\na:\n    open(outputs[0], 'w').write('py')\n[python = no]\nb:\n"
+        "    echo sh > {out}\nc:\n    #!/bin/sh\n    echo script > $outputs\n",
+    )
     story.build()
     assert [story.read(n) for n in "abc"] == ["py", "sh\n", "script\n"]
 
@@ -98,7 +119,7 @@ def test_defaults_make_recipes_python_and_a_rule_shell_again(story: Story) -> No
 # ---- [call = module:function]
 
 
-def test_a_function_is_called_with_what_its_parameters_name(story: Story) -> None:
+def test_a_function_is_called_with_what_its_parameters_name(story: Quick) -> None:
     story.write("data/a.txt", "a")
     story.write("ref", "r")
     story.write("pkg/__init__.py", "")
@@ -111,7 +132,9 @@ def test_a_function_is_called_with_what_its_parameters_name(story: Story) -> Non
             out.write_text(f"{[str(p) for p in inputs]} {n} {ref} {wildcards.n} {cpus} {kind} {optional} {V}")
         """,
     )
-    story.write("Flowfile", "kind = k_{n}\n[call = pkg.work:join, cpus = 2, vars = V=v]\nout/{n}: data/{n}.txt ref=ref\n")
+    story.write(
+        "Flowfile", "kind = k_{n}\n[call = pkg.work:join, cpus = 2, vars = V=v]\nout/{n}: data/{n}.txt ref=ref\n"
+    )
     assert story.build("out/a", "-j2").ran == 1
     assert story.read("out/a") == "['data/a.txt', 'ref'] a ref a 2 k_a 7 v"
     assert story.build("out/a").up_to_date == 1
@@ -128,23 +151,25 @@ def test_a_function_is_called_with_what_its_parameters_name(story: Story) -> Non
         ("import os; os.chdir('sub') if os.path.isdir('sub') else None; out.write_text('self')", "self"),
     ],
 )
-def test_a_value_that_it_returns_is_written(story: Story, body: str, content: str) -> None:
+def test_a_value_that_it_returns_is_written(story: Quick, body: str, content: str) -> None:
     story.write("mod.py", f"def f(out):\n    {body}\n")
     story.write("Flowfile", "[call = mod:f]\nout/x:\n")
     story.build("out/x")
     assert story.read("out/x") == content
 
 
-def test_values_that_cannot_be_written(story: Story) -> None:
+def test_values_that_cannot_be_written(story: Quick) -> None:
     story.write("mod.py", "def two(): return 1\ndef odd(): return object()\ndef none(): pass\ndef folder(): return 1\n")
-    story.write("Flowfile", "[call = mod:two]\na b:\n[call = mod:odd]\nc:\n[call = mod:none]\nd:\n[call = mod:folder]\ne/:\n")
+    story.write(
+        "Flowfile", "[call = mod:two]\na b:\n[call = mod:odd]\nc:\n[call = mod:none]\nd:\n[call = mod:folder]\ne/:\n"
+    )
     assert "its rule has 2 outputs" in story.build("a", ok=1).err
     assert "cannot be written" in story.build("c", ok=1).err
     assert "did not make its output d" in story.build("d", ok=1).err
     assert "is a folder" in story.build("e/", ok=1).err
 
 
-def test_an_edited_helper_module_runs_it_again(story: Story) -> None:
+def test_an_edited_helper_module_runs_it_again(story: Quick) -> None:
     story.write("mod.py", "import helper\ndef f():\n    return helper.text()\n")
     story.write("helper.py", "def text(): return 'one'\n")
     story.write("other.py", "")
@@ -160,8 +185,13 @@ def test_an_edited_helper_module_runs_it_again(story: Story) -> None:
     assert story.read("a") == "two!"
 
 
-def test_many_calls_share_a_warm_process(story: Story) -> None:
-    story.write("mod.py", "import os\nIMPORTED = os.getpid()\ndef f(n):\n    return f'{IMPORTED} {os.getpid()}'\n".replace("os.getpid()\ndef", "id(os)\ndef"))
+def test_many_calls_share_a_warm_process(story: Quick) -> None:
+    story.write(
+        "mod.py",
+        "import os\nIMPORTED = os.getpid()\ndef f(n):\n    return f'{IMPORTED} {os.getpid()}'\n".replace(
+            "os.getpid()\ndef", "id(os)\ndef"
+        ),
+    )
     story.write("mod.py", "PARENTS = []\nimport os\ndef f(n):\n    return f'{os.getppid()} {os.getpid()}'\n")
     story.write("Flowfile", "n = {1..6}\nall: out/{n}\n[call = mod:f]\nout/{n}:\n")
     assert story.build("-j2").ran == 6
@@ -181,7 +211,7 @@ def test_many_calls_share_a_warm_process(story: Story) -> None:
         ("bad:f", "invalid syntax", ""),
     ],
 )
-def test_what_it_asks_for_is_checked_when_the_flowfile_is_read(story: Story, call: str, said: str, hint: str) -> None:
+def test_what_it_asks_for_is_checked_when_the_flowfile_is_read(story: Quick, call: str, said: str, hint: str) -> None:
     story.write("mod.py", "def f(n, nothing): pass\ndef near(input): pass\ndef assigned(voxel): pass\n")
     story.write("bad.py", "def f(:\n")
     story.write("Flowfile", f"voxel = 1 2\ngood:\n    touch {{out}}\n[call = {call}]\nout/{{n}}:\n")
@@ -191,13 +221,13 @@ def test_what_it_asks_for_is_checked_when_the_flowfile_is_read(story: Story, cal
     assert not story.exists("good")
 
 
-def test_a_recipe_beside_a_call_is_an_error(story: Story) -> None:
+def test_a_recipe_beside_a_call_is_an_error(story: Quick) -> None:
     story.write("mod.py", "def f(): pass\n")
     story.write("Flowfile", "[call = mod:f]\na:\n    touch a\n")
     assert "[call = …] and a recipe" in story.build(ok=2).err
 
 
-def test_a_call_that_fails_shows_its_traceback(story: Story) -> None:
+def test_a_call_that_fails_shows_its_traceback(story: Quick) -> None:
     story.write("mod.py", "def f():\n    print('printed')\n    raise KeyError('k')\n")
     story.write("Flowfile", "[call = mod:f]\na:\n")
     ran = story.build(ok=1)
@@ -205,8 +235,13 @@ def test_a_call_that_fails_shows_its_traceback(story: Story) -> None:
     assert "runner.py" not in ran.err
 
 
-def test_a_call_has_the_environment_and_the_time_of_its_rule(story: Story) -> None:
-    story.write("mod.py", "import os, time\ndef env(): return ' '.join(os.environ.get(n, '-') for n in ('V', 'SEEN', 'HIDDEN'))\ndef sleep(): time.sleep(600)\n")
+def test_a_call_has_the_environment_and_the_time_of_its_rule(story: Quick) -> None:
+    story.write(
+        "mod.py",
+        "import os, time\n"
+        "def env(): return ' '.join(os.environ.get(n, '-') for n in ('V', 'SEEN', 'HIDDEN'))\n"
+        "def sleep(): time.sleep(600)\n",
+    )
     story.write("Flowfile", "[call = mod:env, vars = V=1, pass = SEEN]\na:\n[call = mod:sleep, time = 0.3s]\nb:\n")
     story.build("a", env={"SEEN": "s", "HIDDEN": "h"})
     assert story.read("a") == "1 s -"

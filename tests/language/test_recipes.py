@@ -4,18 +4,55 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from quick import Quick
 from story import Story
 
-HOSTILE = ["a b", "a'b", 'a"b', "a$HOME", "a\nb", "-n", "é x", "a;b", "a*b", "a`b", "a\\b", "~", "#x", "a{b,c}", "&", "!x", "(x)"]
+HOSTILE = [
+    "a b",
+    "a'b",
+    'a"b',
+    "a$HOME",
+    "a\nb",
+    "-n",
+    "é x",
+    "a;b",
+    "a*b",
+    "a`b",
+    "a\\b",
+    "~",
+    "#x",
+    "a{b,c}",
+    "&",
+    "!x",
+    "(x)",
+]
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Iterator[Quick]:
+    story = Quick(tmp_path)
+    yield story
+    story.close()
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Iterator[Story]:
+    """The command in a process of its own."""
+    story = Story(tmp_path)
+    yield story
+    story.close()
 
 
 # ---- Shell, run whole, with bash -euo pipefail; standard input from /dev/null
 
 
-def test_a_recipe_runs_whole_and_stops_at_the_first_failure(story: Story) -> None:
-    story.write(
+def test_a_recipe_runs_whole_and_stops_at_the_first_failure(real: Story) -> None:
+    real.write(
         "Flowfile",
         r"""
         all: whole which
@@ -37,23 +74,26 @@ def test_a_recipe_runs_whole_and_stops_at_the_first_failure(story: Story) -> Non
             echo $nothing > {out}
         """,
     )
-    assert story.build().ran == 2
-    assert story.read("whole") == "1\n" and story.read("which") == "bash\n"
+    assert real.build().ran == 2
+    assert real.read("whole") == "1\n" and real.read("which") == "bash\n"
     for target in ("errexit", "pipe", "unset"):
-        assert story.build(target, ok=1).failed == 1
-        assert not story.exists(target)
-    assert "nothing: unbound variable" in story.build("unset", ok=1).err
+        assert real.build(target, ok=1).failed == 1
+        assert not real.exists(target)
+    assert "nothing: unbound variable" in real.build("unset", ok=1).err
 
 
-def test_standard_input_is_empty(story: Story) -> None:
-    story.write("Flowfile", "a:\n    cat > {out}\nb:\n    cat | cat > {out}\nc:\n    { read x || echo none; } > {out}\nall: a b c\n")
-    story.bflow("build", "all", stdin="secret\n")
-    assert [story.read(name) for name in "abc"] == ["", "", "none\n"]
+def test_standard_input_is_empty(real: Story) -> None:
+    real.write(
+        "Flowfile",
+        "a:\n    cat > {out}\nb:\n    cat | cat > {out}\nc:\n    { read x || echo none; } > {out}\nall: a b c\n",
+    )
+    real.bflow("build", "all", stdin="secret\n")
+    assert [real.read(name) for name in "abc"] == ["", "", "none\n"]
 
 
-def test_one_simple_command_is_started_directly(story: Story) -> None:
-    story.write("who", "#!/bin/sh\ntr '\\0' ' ' < /proc/$PPID/cmdline\n", 0o755)
-    story.write(
+def test_one_simple_command_is_started_directly(real: Story) -> None:
+    real.write("who", "#!/bin/sh\ntr '\\0' ' ' < /proc/$PPID/cmdline\n", 0o755)
+    real.write(
         "Flowfile",
         """
         all: direct builtin pipe and append err
@@ -73,15 +113,15 @@ def test_one_simple_command_is_started_directly(story: Story) -> None:
     )
     if not os.path.isdir("/proc/self"):
         pytest.skip("needs /proc")
-    story.build()
+    real.build()
     for name in ("direct", "append"):
-        assert "bflow" in story.read(name) and "pipefail" not in story.read(name)
+        assert "bflow" in real.read(name) and "pipefail" not in real.read(name)
     for name in ("pipe", "and"):
-        assert "pipefail" in story.read(name)
-    assert "nowhere" in story.read("err")
+        assert "pipefail" in real.read(name)
+    assert "nowhere" in real.read("err")
 
 
-def test_a_direct_command_fails_as_in_a_shell(story: Story) -> None:
+def test_a_direct_command_fails_as_in_a_shell(story: Quick) -> None:
     story.write(
         "Flowfile",
         """
@@ -107,7 +147,7 @@ def test_a_direct_command_fails_as_in_a_shell(story: Story) -> None:
 # ---- Holes
 
 
-def test_every_form_of_a_hole(story: Story) -> None:
+def test_every_form_of_a_hole(story: Quick) -> None:
     story.write("data/x.nii.gz", "x")
     story.write("data/y.nii", "y")
     story.write(
@@ -115,10 +155,12 @@ def test_every_form_of_a_hole(story: Story) -> None:
         """
         list = p q
         out/{s}.a out/{s}.b: data/{s}.nii.gz ref=data/y.nii
-            for word in {in} -- {out} -- {in[0]} {out[1]} {in[-1]} -- {ref} -- {in.name} -- {in.stem} -- {in.ext} -- {in.dir}; do
+            for word in {in} -- {out} -- {in[0]} {out[1]} {in[-1]} -- {ref} -- {in.name} -- {in.stem} -- {in.ext} \
+                    -- {in.dir}; do
                 echo $word
             done > {out[0]}
-            echo {in[0].stem} {in[1].ext} {s} {list} {list[1]} {ref.stem} {out.dir} {out[1].name} {cpus} {gpus} {attempt} > {out[1]}
+            echo {in[0].stem} {in[1].ext} {s} {list} {list[1]} {ref.stem} {out.dir} {out[1].name} {cpus} {gpus} \
+                {attempt} > {out[1]}
         """,
     )
     story.build("out/x.a")
@@ -135,7 +177,7 @@ def test_every_form_of_a_hole(story: Story) -> None:
     assert story.read("out/x.b") == "x.nii .nii x p q q y out out x.b 1 0 1\n"
 
 
-def test_in_holds_all_before_the_bar_each_once(story: Story) -> None:
+def test_in_holds_all_before_the_bar_each_once(story: Quick) -> None:
     for name in "abcdxh":
         story.write(name, name)
     story.write("tool.sh", "cat a > $1\n")
@@ -152,7 +194,7 @@ def test_in_holds_all_before_the_bar_each_once(story: Story) -> None:
     assert story.read("out") == "a b c / b / x\ndh"
 
 
-def test_an_input_named_underscore_is_staged_and_hashed(story: Story) -> None:
+def test_an_input_named_underscore_is_staged_and_hashed(story: Quick) -> None:
     story.write("a", "a")
     story.write("h", "1")
     story.write("Flowfile", "out: a _=h\n    cat {in} h > {out}\n")
@@ -176,7 +218,7 @@ def test_an_input_named_underscore_is_staged_and_hashed(story: Story) -> None:
         ("{cpus[0]}", "cpus is one value"),
     ],
 )
-def test_a_hole_that_names_nothing_known_is_an_error(story: Story, word: str, said: str) -> None:
+def test_a_hole_that_names_nothing_known_is_an_error(story: Quick, word: str, said: str) -> None:
     story.write("in", "")
     story.write("Flowfile", f"good:\n    touch {{out}}\nout: in\n    echo a\n    echo {word} > {{out}}\n")
     ran = story.build("good", ok=2)
@@ -185,14 +227,14 @@ def test_a_hole_that_names_nothing_known_is_an_error(story: Story, word: str, sa
     assert not story.exists("good")
 
 
-def test_an_index_past_the_end_is_told(story: Story) -> None:
+def test_an_index_past_the_end_is_told(story: Quick) -> None:
     story.write("a", "a")
     story.write("Flowfile", "out: a\n    echo {in[3]} > {out}\n")
     ran = story.build(ok=False)
     assert "{in[3]} asks for more than the 1 values that in has" in ran.err and "Flowfile:" in ran.err
 
 
-def test_what_is_no_hole_stays(story: Story) -> None:
+def test_what_is_no_hole_stays(story: Quick) -> None:
     story.write("a", "one two\n")
     story.write(
         "Flowfile",
@@ -220,10 +262,10 @@ def test_what_is_no_hole_stays(story: Story) -> None:
 # ---- Quoting
 
 
-def test_hostile_names_go_in_quoted(story: Story) -> None:
+def test_hostile_names_go_in_quoted(real: Story) -> None:
     for name in HOSTILE:
-        story.write(f"in/{name}.txt", "content\n")
-    story.write(
+        real.write(f"in/{name}.txt", "content\n")
+    real.write(
         "Flowfile",
         """
         n ~ (?s).+
@@ -232,7 +274,8 @@ def test_hostile_names_go_in_quoted(story: Story) -> None:
         direct/{n}: in/{n}.txt
             cp -- {in} {out}
         bash/{n}: in/{n}.txt
-            printf '%s|' {n} "{n}" 'x{n}x' x{n}"$(printf %s {n})" "`printf %s {n}`" ${nothing:-{n}} "${nothing:-{n}}" | cat - {in} > {out}
+            printf '%s|' {n} "{n}" 'x{n}x' x{n}"$(printf %s {n})" "`printf %s {n}`" ${nothing:-{n}} \
+                "${nothing:-{n}}" | cat - {in} > {out}
         [python]
         python/{n}: in/{n}.txt
             open(outputs[0], "w").write(open(inputs[0]).read() + n)
@@ -245,22 +288,24 @@ def test_hostile_names_go_in_quoted(story: Story) -> None:
             END
         """,
     )
-    assert story.build().ran == 5 * len(HOSTILE)
+    assert real.build().ran == 5 * len(HOSTILE)
     for name in HOSTILE:
-        assert story.read(f"direct/{name}") == "content\n"
-        assert story.read(f"bash/{name}") == "|".join([name, name, f"x{name}x", f"x{name}{name}", *[name] * 3, "content\n"])
-        assert story.read(f"python/{name}") == "content\n" + name
-        assert story.read(f"string/{name}") == story.read(f"document/{name}") == name + "\n"
-    assert story.build().up_to_date == 5 * len(HOSTILE)
+        assert real.read(f"direct/{name}") == "content\n"
+        assert real.read(f"bash/{name}") == "|".join(
+            [name, name, f"x{name}x", f"x{name}{name}", *[name] * 3, "content\n"]
+        )
+        assert real.read(f"python/{name}") == "content\n" + name
+        assert real.read(f"string/{name}") == real.read(f"document/{name}") == name + "\n"
+    assert real.build().up_to_date == 5 * len(HOSTILE)
 
 
-def test_names_that_are_no_utf8(story: Story) -> None:
+def test_names_that_are_no_utf8(real: Story) -> None:
     raw = os.fsdecode(b"in/\xff\xe9.txt")
     try:
-        story.write(raw, "bytes\n")
+        real.write(raw, "bytes\n")
     except OSError:
         pytest.skip("this file system takes UTF-8 only")
-    story.write(
+    real.write(
         "Flowfile",
         """
         n = glob(in/{n}.txt)
@@ -274,13 +319,13 @@ def test_names_that_are_no_utf8(story: Story) -> None:
             open(outputs[0], "w").write(open(inputs[0]).read())
         """,
     )
-    assert story.build().ran == 3
+    assert real.build().ran == 3
     for folder in ("direct", "shell", "python"):
-        assert story.read(os.fsdecode(os.fsencode(folder) + b"/\xff\xe9")) == "bytes\n"
-    assert story.build().up_to_date == 3
+        assert real.read(os.fsdecode(os.fsencode(folder) + b"/\xff\xe9")) == "bytes\n"
+    assert real.build().up_to_date == 3
 
 
-def test_words_with_several_and_with_no_values(story: Story) -> None:
+def test_words_with_several_and_with_no_values(story: Quick) -> None:
     story.write(
         "Flowfile",
         """
@@ -306,7 +351,7 @@ def test_words_with_several_and_with_no_values(story: Story) -> None:
     assert story.read("redirect") == "<x y z>"
 
 
-def test_a_redirection_takes_one_file(story: Story) -> None:
+def test_a_redirection_takes_one_file(story: Quick) -> None:
     story.write("a", "")
     story.write("b", "")
     story.write("Flowfile", "out: a b\n    cat < {in} > {out}\n")
@@ -314,7 +359,7 @@ def test_a_redirection_takes_one_file(story: Story) -> None:
     assert "{in} has 2 values here, and a redirection takes one file" in ran.err and "Flowfile:" in ran.err
 
 
-def test_names_of_a_joint_domain_go_together_in_one_word(story: Story) -> None:
+def test_names_of_a_joint_domain_go_together_in_one_word(story: Quick) -> None:
     story.write(
         "Flowfile",
         """
@@ -330,7 +375,7 @@ def test_names_of_a_joint_domain_go_together_in_one_word(story: Story) -> None:
     assert story.read("by/a") == "x:1 x:2 ax 1 2\n"
 
 
-def test_here_documents_and_raw_holes(story: Story) -> None:
+def test_here_documents_and_raw_holes(story: Quick) -> None:
     story.write(
         "Flowfile",
         """
@@ -344,16 +389,16 @@ def test_here_documents_and_raw_holes(story: Story) -> None:
             {w} $HOME {{w}}
             END
             cat >> {out} <<-END
-            	tab {w}
-            	END
+            TABtab {w}
+            TABEND
             {!cmd} >> {out}
-        """,
+        """.replace("TAB", "\t"),
     )
     story.build("out")
     assert story.read("out") == "x  y it's 2 1\nx  y it's $HOME {w}\ntab x  y it's\na\n"
 
 
-def test_substitutions_in_quotes_start_afresh(story: Story) -> None:
+def test_substitutions_in_quotes_start_afresh(story: Quick) -> None:
     story.write("a b", "content\n")
     story.write("Flowfile", """out: 'a b'\n    echo "$(cat {in} | tr c C) \\"{in}\\"" > {out}\n""")
     story.build("out")
@@ -363,7 +408,7 @@ def test_substitutions_in_quotes_start_afresh(story: Story) -> None:
 # ---- {mem}, {cpus}
 
 
-def test_resources_in_a_recipe_are_not_in_the_key(story: Story) -> None:
+def test_resources_in_a_recipe_are_not_in_the_key(story: Quick) -> None:
     story.write(
         "Flowfile",
         """
@@ -379,8 +424,12 @@ def test_resources_in_a_recipe_are_not_in_the_key(story: Story) -> None:
     assert story.build("out", "amount=1G").up_to_date == 1
 
 
-def test_memory_is_whole_mebibytes(story: Story) -> None:
-    story.write("Flowfile", "all: a b c\n[mem = 1.5G]\na:\n    echo {mem} > {out}\n[mem = 300K]\nb:\n    echo {mem.mb} > {out}\n[mem = 7]\nc:\n    echo {mem} > {out}\n")
+def test_memory_is_whole_mebibytes(story: Quick) -> None:
+    story.write(
+        "Flowfile",
+        "all: a b c\n[mem = 1.5G]\na:\n    echo {mem} > {out}\n[mem = 300K]\nb:\n"
+        "    echo {mem.mb} > {out}\n[mem = 7]\nc:\n    echo {mem} > {out}\n",
+    )
     story.build()
     assert [story.read(n) for n in "abc"] == ["1536M\n", "1\n", "7M\n"]
 
@@ -388,7 +437,7 @@ def test_memory_is_whole_mebibytes(story: Story) -> None:
 # ---- {in.list}, long recipes
 
 
-def test_a_file_that_lists_the_inputs(story: Story) -> None:
+def test_a_file_that_lists_the_inputs(story: Quick) -> None:
     for i in range(3):
         story.write(f"in/{i} x.txt", str(i))
     story.write(
@@ -406,7 +455,7 @@ def test_a_file_that_lists_the_inputs(story: Story) -> None:
     assert story.read("loop") == "012"
 
 
-def test_the_order_of_the_list_counts(story: Story) -> None:
+def test_the_order_of_the_list_counts(story: Quick) -> None:
     story.write("a", "")
     story.write("b", "")
     story.write("Flowfile", "n = a b\nout: {n}\n    cp {in.list} {out}\n")
@@ -415,13 +464,13 @@ def test_the_order_of_the_list_counts(story: Story) -> None:
     assert story.read("out") == "b\na\n"
 
 
-def test_a_newline_in_a_list_is_an_error(story: Story) -> None:
+def test_a_newline_in_a_list_is_an_error(story: Quick) -> None:
     story.write("a\nb", "")
     story.write("Flowfile", "out: a*\n    cp {in.list} {out}\n")
     assert "has a newline" in story.build(ok=False).err
 
 
-def test_the_list_of_a_job_in_the_project(story: Story) -> None:
+def test_the_list_of_a_job_in_the_project(story: Quick) -> None:
     story.write("a", "")
     story.write("Flowfile", "[phony]\nshow: a Flowfile\n    cat {in.list} > said\n")
     story.bflow("build", "show")
@@ -430,7 +479,7 @@ def test_the_list_of_a_job_in_the_project(story: Story) -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * 40, "é€" * 15])
-def test_a_recipe_longer_than_the_kernel_takes(story: Story, text: str) -> None:
+def test_a_recipe_longer_than_the_kernel_takes(story: Quick, text: str) -> None:
     story.write("long.txt", text + "\n")
     body = "\n".join(f"    : {text} {i}" for i in range(3000))
     story.write("Flowfile", f"out: long.txt\n{body}\n    cat {{in}} | cat > {{out}}\n")
@@ -439,7 +488,7 @@ def test_a_recipe_longer_than_the_kernel_takes(story: Story, text: str) -> None:
     assert story.read("out") == text + "\n"
 
 
-def test_more_arguments_than_a_command_takes(story: Story) -> None:
+def test_more_arguments_than_a_command_takes(story: Quick) -> None:
     names = " ".join(f"{'n' * 200}{i}" for i in range(12_000))
     story.write("Flowfile", f"w = {names}\nout:\n    cp {{w}} {{out}}\n")
     ran = story.build(ok=1)
@@ -449,7 +498,7 @@ def test_more_arguments_than_a_command_takes(story: Story) -> None:
 # ---- [shell = …], #!
 
 
-def test_another_shell(story: Story) -> None:
+def test_another_shell(story: Quick) -> None:
     story.write("a", "a")
     story.write(
         "Flowfile",
@@ -474,13 +523,13 @@ def test_another_shell(story: Story) -> None:
     assert story.read("python") == "a1" and story.read("perl") == "perl" and story.read("plain") == "\n"
 
 
-def test_the_shell_is_in_the_key(story: Story) -> None:
+def test_the_shell_is_in_the_key(story: Quick) -> None:
     story.write("Flowfile", "sh = bash\n[shell = {sh}]\nout:\n    echo a > {out}\n")
     assert story.build("out").ran == 1
     assert story.build("out", "sh=sh").ran == 1
 
 
-def test_a_script_gets_a_json_file_and_variables(story: Story) -> None:
+def test_a_script_gets_a_json_file_and_variables(story: Quick) -> None:
     story.write("a", "a")
     story.write(
         "Flowfile",
@@ -494,7 +543,8 @@ def test_a_script_gets_a_json_file_and_variables(story: Story) -> None:
             job = json.load(open(os.environ["BFLOW_JOB"]))
             with open(os.environ["outputs"], "w") as file:
                 print(job["wildcards"], job["names"], job["inputs"], job["named"], job["vars"], file=file)
-                print(os.environ["n"], os.environ["kind"], os.environ["src"], os.environ["inputs"].split("\\n"), file=file)
+                env = os.environ
+                print(env["n"], env["kind"], env["src"], env["inputs"].split("\\n"), file=file)
                 print("{n} ${x} {{y}}", os.environ.get("unused"), os.environ.get("FOO"), file=file)
         """,
     )
@@ -508,8 +558,8 @@ def test_a_script_gets_a_json_file_and_variables(story: Story) -> None:
     assert story.build("out/7", env={"FOO": "baz"}).ran == 1
 
 
-def test_a_script_of_another_shell(story: Story) -> None:
-    story.write("Flowfile", "out:\n    #!/bin/sh\n    # a comment {in}\n    echo \"$outputs\" > \"$outputs\"\n")
+def test_a_script_of_another_shell(story: Quick) -> None:
+    story.write("Flowfile", 'out:\n    #!/bin/sh\n    # a comment {in}\n    echo "$outputs" > "$outputs"\n')
     story.build()
     assert story.read("out") == "out\n"
 
@@ -517,7 +567,7 @@ def test_a_script_of_another_shell(story: Story) -> None:
 # ---- Mentioned scripts
 
 
-def test_mentioned_scripts_and_what_they_import_are_inputs(story: Story) -> None:
+def test_mentioned_scripts_and_what_they_import_are_inputs(story: Quick) -> None:
     story.write("scripts/mean.py", "import sys\nimport helper\nopen(sys.argv[1], 'w').write(helper.text())\n")
     story.write("scripts/helper.py", "from deep.inner import VALUE\ndef text(): return VALUE\n")
     story.write("scripts/deep/__init__.py", "")
@@ -533,7 +583,7 @@ def test_mentioned_scripts_and_what_they_import_are_inputs(story: Story) -> None
     assert story.build().up_to_date == 1
 
 
-def test_other_words_that_name_project_files(story: Story) -> None:
+def test_other_words_that_name_project_files(story: Quick) -> None:
     story.write("pkg/__init__.py", "")
     story.write("pkg/mod.py", "from pkg import other\nprint(other.V)\n")
     story.write("pkg/other.py", "V = 1\n")
@@ -569,7 +619,15 @@ def test_other_words_that_name_project_files(story: Story) -> None:
         """,
     )
     story.build()
-    expected = {"module": "1\n", "hole": "1\n", "sh": "sh\n", "exe": "tool\n", "interpreter": "script\n", "option": "c\n", "redirected": "c\n"}
+    expected = {
+        "module": "1\n",
+        "hole": "1\n",
+        "sh": "sh\n",
+        "exe": "tool\n",
+        "interpreter": "script\n",
+        "option": "c\n",
+        "redirected": "c\n",
+    }
     assert {name: story.read(name) for name in expected} == expected
     for name, file in (("quoted", "quoted.txt"), ("plain", "word")):
         ran = story.build(name, ok=1)
@@ -579,7 +637,7 @@ def test_other_words_that_name_project_files(story: Story) -> None:
     assert story.build().jobs() == [("hole",), ("module",), ("sh",)]
 
 
-def test_a_bare_command_that_is_a_project_file_is_an_input(story: Story) -> None:
+def test_a_bare_command_that_is_a_project_file_is_an_input(story: Quick) -> None:
     story.write("tool", "#!/bin/sh\necho tool\n", 0o755)
     story.write("Flowfile", "out:\n    PATH=.:$PATH\n    tool > {out}\n")
     assert story.build().ran == 1
@@ -588,24 +646,60 @@ def test_a_bare_command_that_is_a_project_file_is_an_input(story: Story) -> None
     assert story.read("out") == "other\n"
 
 
-def test_a_word_that_names_an_output_is_no_input(story: Story) -> None:
+def test_a_word_that_names_an_output_is_no_input(story: Quick) -> None:
     story.write("out.txt", "mine, from before")
     story.write("made.txt", "mine too")
-    story.write("Flowfile", "all: out.txt b\nout.txt:\n    cp /dev/null out.txt\nmade.txt:\n    echo made > {out}\nb: made.txt\n    cat made.txt > {out}\n")
+    story.write(
+        "Flowfile",
+        "all: out.txt b\nout.txt:\n    cp /dev/null out.txt\nmade.txt:\n    echo made > {out}\n"
+        "b: made.txt\n    cat made.txt > {out}\n",
+    )
     assert story.build().ran == 3
     assert story.read("out.txt") == "" and story.read("b") == "made\n"
     assert story.build().up_to_date == 3
 
 
-def test_a_shell_command_of_python_code_is_no_module(story: Story) -> None:
+def test_a_shell_command_of_python_code_is_no_module(story: Quick) -> None:
     story.write("Flowfile", "out:\n    python3 -c 'print(1)' > {out}\n")
     assert sys.version_info >= (3, 10)
     story.build()
     assert story.read("out") == "1\n"
 
 
-def test_a_name_that_a_rule_makes_may_stand_in_a_recipe_alone(story: Story) -> None:
-    story.write("Flowfile", "n = lines(list.txt)\nout:\n    echo {n} > {out}\nlist.txt:\n    printf 'a\\nb\\n' > {out}\n")
+def test_a_name_that_a_rule_makes_may_stand_in_a_recipe_alone(story: Quick) -> None:
+    story.write(
+        "Flowfile", "n = lines(list.txt)\nout:\n    echo {n} > {out}\nlist.txt:\n    printf 'a\\nb\\n' > {out}\n"
+    )
     assert story.build("out").ran == 2
     assert story.read("out") == "a b\n"
     assert story.build("out").up_to_date == 2
+
+
+def test_names_that_wait_for_a_file_in_quotes_attributes_and_python(story: Quick) -> None:
+    story.write(
+        "Flowfile",
+        """
+        n = lines(list.txt)
+        k = k_{n}
+        (s, v) = table(rows.csv)
+        quoted:
+            echo "{n}" > {out}
+        [vars = N={n}]
+        attribute:
+            echo "$N" > {out}
+        [python]
+        py/{s}:
+            open(outputs[0], "w").write(v)
+        list.txt:
+            printf 'a\\nb\\n' > {out}
+        rows.csv:
+            printf 's,v\\nx,1\\n' > {out}
+        """,
+    )
+    assert story.build("quoted").ran == 2
+    assert story.read("quoted") == "a b\n"
+    story.remove(".bflow", "list.txt", "quoted")
+    assert story.build("attribute").ran == 2
+    assert story.build("py/x").ran == 2
+    assert story.read("py/x") == "1"
+    assert story.build("quoted", "attribute", "py/x").up_to_date + 1 == 5

@@ -193,12 +193,18 @@ BAD: Iterable[tuple[Callable[[Flow], Any], str]] = [
     (lambda flow: flow.rule("", shell="true"), "empty target"),
     (lambda flow: flow.rule("x", inputs={"a-b": "y"}, shell="true"), "no name for a file"),
     (lambda flow: flow.rule("x", shell="a", python="b"), "one recipe"),
-    (lambda flow: flow.rule("x", shell=["a"]), "a recipe is text"),
+    (
+        lambda flow: flow.rule("x", shell=["a"]),  # type: ignore[arg-type]
+        "a recipe is text",
+    ),
     (lambda flow: flow.rule("x", shell="cp $< $@"), r"\$<|\$@"),
     (lambda flow: flow.include("<nothing.flow>"), "no nothing.flow"),
     (lambda flow: flow.include("nothing.flow"), "no file nothing.flow"),
     (lambda flow: flow.rule("x", shell="a")(print), "has a recipe already"),
-    (lambda flow: flow.rule("x")("text"), "no function"),
+    (
+        lambda flow: flow.rule("x")("text"),  # type: ignore[type-var]
+        "no function",
+    ),
 ]
 
 

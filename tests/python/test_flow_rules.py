@@ -1,4 +1,4 @@
-"""Rules from Python: targets, inputs (also as a function of the wildcards), attributes, functions as recipes, includes."""
+"""Rules from Python: targets, inputs (also as a function of the wildcards), attributes, environments, includes."""
 
 from __future__ import annotations
 
@@ -103,7 +103,11 @@ def test_an_inputs_function_sees_strings(root: Path) -> None:
 
 def test_an_inputs_function_chains_rules(root: Path) -> None:
     flow = Flow()
-    flow.rule("sum/{n}", inputs=lambda w: [f"sum/{int(w.n) - 1}"] if int(w.n) else [], shell="cat {in} > {out}; echo {n} >> {out}")
+    flow.rule(
+        "sum/{n}",
+        inputs=lambda w: [f"sum/{int(w.n) - 1}"] if int(w.n) else [],
+        shell="cat {in} > {out}; echo {n} >> {out}",
+    )
     assert text(flow, "sum/3") == "0\n1\n2\n3\n"
 
 
@@ -148,7 +152,8 @@ def test_attributes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flow = Flow()
     flow.rule(
         "out", shell="echo $SEEN $PASSED $SET {cpus} {mem} > {out}", vars={"SEEN": "a b", "SET": 3}, pass_="PASSED",
-        cpus=1, mem="1G * attempt", time="1m", retries=1, resource_licence=1, resource={"x": 2}, name="my rule", temp=False,
+        cpus=1, mem="1G * attempt", time="1m", retries=1, resource_licence=1, resource={"x": 2}, name="my rule",
+        temp=False,
     )  # fmt: skip
     result = flow.build("out")
     assert result.outputs.out.read_text() == "a b p 3 1 1024M\n"
@@ -293,3 +298,10 @@ def test_how_a_flow_shows_itself(root: Path) -> None:
     flow = Flow()
     assert repr(flow) == f"Flow({str(root)!r}, 0 rules)"
     assert repr(flow.rule("{n}.x", shell="echo > {out}")) == "<rule {n}.x>"
+
+
+def test_a_hole_that_an_inputs_function_does_not_give(root: Path) -> None:
+    flow = Flow()
+    flow.rule("{n}.sh", inputs=lambda w: {"src": f"{w.n}.txt"}, shell="cat {scr} > {out}")
+    with pytest.raises(FlowError, match="scr"):
+        flow.build("a.sh")

@@ -29,7 +29,7 @@ WRONG = [
     ("ln -s {out} {out}", "the output out is a link that leads nowhere"),
     ("echo half > {out}; exit 3", "its recipe ended with status 3"),
     ("echo half > {out}; kill -KILL $$", "it was ended by the signal SIGKILL"),
-    ("echo half > {out}; bash -c 'kill -SEGV $$'", "its recipe ended with status 139 (a command of it ended by SIGSEGV)"),
+    ("echo half > {out}; bash -c 'kill -SEGV $$'; true", "its recipe ended with status 139 (a command of it ended by SIGSEGV)"),
     ("echo half > {out}; false | true", "its recipe ended with status 1"),
     ("echo half > {out}; echo $UNSET_NAME", "its recipe ended with status 1"),
 ]
@@ -81,20 +81,20 @@ def test_a_folder_is_one_and_holds_files_folders_and_links_of_its_own(quick: Qui
 @pytest.mark.parametrize("size", [3, MIB + 1])
 @pytest.mark.parametrize(
     "recipe",
-    ["ln -s in {out}", "ln -s $PWD/in {out}", "ln in {out} || ln -s in {out}", "cp -L in kept; ln -s kept other; mv kept {out}",
-     "echo x > other; cat in > {out}", "cat in > b; ln -s b {out}", "cp -lL in {out} || cp in {out}"],
+    ["ln -s in {a}", "ln -s $PWD/in {a}", "ln in {a} || ln -s in {a}", "cp -L in kept; ln -s kept other; mv kept {a}",
+     "cat in > b; ln -s b {a}", "cp -lL in {a} || cp in {a}", "cat in > {a}; ln {a} b"],
 )  # fmt: skip
 def test_a_link_to_an_input_or_output_is_committed_as_its_content(quick: Quick, size: int, recipe: str) -> None:
-    quick.write("Flowfile", f"out b: in\n    {recipe}\n    test -e b || cp -f in b\n")
+    quick.write("Flowfile", f"a=out b: in\n    {recipe}\n    test -e b || cp -f in b\n")
     quick.write("in", b"x" * size)
-    for _ in range(2):
-        quick.build()
+    for words in ((), ("-B",)):
+        assert quick.build(*words).ran == 1
         for name in ("out", "b"):
             assert not quick.path(name).is_symlink() and quick.path(name).stat().st_size == size
             assert quick.path(name).stat().st_nlink == 1
-        quick.build("-B")
+    assert quick.path("in").stat().st_nlink == 1
     quick.edit("in", "xxx", "yyy")
-    quick.build()
+    assert quick.build().ran == 1
     assert quick.read("out").startswith("yyy")
 
 
@@ -111,8 +111,10 @@ def test_a_job_that_edits_a_source_runs_once_more_and_fails(quick: Quick, size: 
     """A small one is a copy; of a large one the user's own file is changed, which is noticed."""
     quick.write("Flowfile", f"out: in\n    cp {{in}} {{out}}\n    {edit}\n")
     quick.write("in", b"x" * size)
-    ran = quick.build(ok=1)
-    assert "in changed while out ran: it runs again" in ran.err
+    ran = quick.build(ok=0 if size > 3 and edit == "chmod +x in" else 1)
+    assert "in changed while out ran: it runs again" in ran.out
+    if ran.status == 0:
+        return  # the second time there was nothing left to change
     assert "let the recipe work on a copy of its input" in ran.err
     assert (ran.ran, ran.failed) == (0, 1)
     assert not quick.exists("out") and no_entry(quick)

@@ -1,0 +1,140 @@
+"""The words of a rule under a binding of its wildcards: the texts of its inputs, the paths of its outputs.
+
+Each rule's words are flattened once; most hold nothing but bound names then, and are filled by joining their parts.
+What the texts mean (a file, an alias, a glob) is asked elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from buildflow.errors import FlowError
+from buildflow.names import Flat
+from buildflow.plan.matcher import Bound, RuleIndex, normal
+from buildflow.rule import Rule, word_list
+from buildflow.template import Hole, Word
+
+
+class _Inputs:
+    """The input words of a rule, flattened once. `simple`: parts that only bound names fill."""
+
+    __slots__ = ("words",)
+
+    def __init__(self, rule: Rule, words: Sequence[Word], names: frozenset[str]) -> None:
+        self.words: list[tuple[Word, tuple[Any, ...] | None, list[Flat] | None]] = []
+        for word in words:
+            flats = rule.scope.flatten(word.parts)
+            simple = None
+            if len(flats) == 1 and all(
+                type(p) is str or (isinstance(p, Hole) and p.name in names and p.attr is None and p.index is None)
+                for p in flats[0]
+            ):
+                simple = flats[0]
+            self.words.append((word, simple, None if simple is not None else flats))
+
+
+class Bindings:
+    """The words of all rules of one index, for a project whose root is `root`."""
+
+    def __init__(self, root: str, index: RuleIndex) -> None:
+        self.root = root
+        self.index = index
+        self._inputs: dict[int, tuple[_Inputs, _Inputs]] = {}
+        self._wildcards: dict[int, tuple[str, ...]] = {}
+
+    def forget(self) -> None:
+        self._inputs.clear()
+        self._wildcards.clear()
+
+    def _inputs_of(self, rule: Rule) -> tuple[_Inputs, _Inputs]:
+        found = self._inputs.get(rule.number)
+        if found is None:
+            names = frozenset(n for t in self.index.of_rule[rule.number] for n in t.names)
+            found = _Inputs(rule, rule.inputs, names), _Inputs(rule, rule.after, names)
+            self._inputs[rule.number] = found
+        return found
+
+    def before(self, rule: Rule, bound: Bound) -> Iterator[tuple[Word, str]]:
+        """The texts of the inputs before the `|`; a glob is not looked up yet (a `GlobText`)."""
+        yield from self._texts(rule, self._inputs_of(rule)[0], bound)
+        if rule.input_function is not None:
+            yield from self._called(rule, bound)
+
+    def after(self, rule: Rule, bound: Bound) -> Iterator[tuple[Word, str]]:
+        """The texts of the order-only inputs."""
+        if rule.after:
+            yield from self._texts(rule, self._inputs_of(rule)[1], bound)
+
+    def inputs(self, rule: Rule, bound: Bound) -> list[tuple[Word, str]]:
+        """The texts of all inputs."""
+        return [*self.before(rule, bound), *self.after(rule, bound)]
+
+    def _texts(self, rule: Rule, inputs: _Inputs, bound: Bound) -> Iterator[tuple[Word, str]]:
+        for word, simple, flats in inputs.words:
+            if simple is not None:
+                yield word, "".join([p if type(p) is str else bound.get(p.name, "") for p in simple])
+            else:
+                assert flats is not None
+                for text in dict.fromkeys(rule.scope.expand(flats, bound, word.span or rule.span)):
+                    if text:
+                        yield word, text
+
+    def _called(self, rule: Rule, bound: Bound) -> Iterator[tuple[Word, str]]:
+        """The inputs that a function of the wildcards gives (Python)."""
+        from buildflow.view import Wildcards
+
+        assert rule.input_function is not None
+        try:
+            given = rule.input_function(Wildcards(bound))
+        except FlowError:
+            raise
+        except Exception as error:
+            raise FlowError(
+                f"the inputs function of {rule.name} failed: {type(error).__name__}: {error}", rule.span
+            ) from error
+        for word in word_list(given, rule.span):
+            for text in dict.fromkeys(rule.scope.expand_word(word, bound)):
+                if text:
+                    yield word, text
+
+    def outputs(self, rule: Rule, bound: Bound) -> list[tuple[str | None, str]]:
+        """The paths that a job of a rule makes, in the order of its targets, each with the label of its target word."""
+        found: list[tuple[str | None, str]] = []
+        for target in self.index.of_rule[rule.number]:
+            label = rule.targets[target.word].label
+            if target.exact is not None:
+                found.append((label, normal(target.exact)))
+            elif all([name in bound for name in target.names]):
+                text = "".join([p if type(p) is str else bound[p.name] for p in target.parts])  # type: ignore[union-attr]
+                found.append((label, normal(text)))
+            else:
+                for text, _ in rule.scope.expansions(target.parts, bound, target.span):
+                    found.append((label, normal(text)))
+        return found
+
+    def wildcards(self, rule: Rule) -> tuple[str, ...]:
+        """The names that one job of a rule binds: those of its targets without the stars."""
+        found = self._wildcards.get(rule.number)
+        if found is None:
+            starred = {
+                p.name
+                for word in rule.targets
+                for flat in (word.parts, *rule.scope.flatten_static(word.parts))
+                for p in flat
+                if isinstance(p, Hole) and p.star
+            }
+            names = dict.fromkeys(n for t in self.index.of_rule[rule.number] for n in t.names if n not in starred)
+            found = self._wildcards[rule.number] = tuple(names)
+        return found
+
+    def project_path(self, text: str) -> str:
+        """An input's name as the plan has it: what leads out of the project and back in is inside."""
+        path = normal(text)
+        if not path.startswith(("/", "../")):
+            return path
+        whole = path if path.startswith("/") else normal(os.path.join(self.root, path))
+        if whole.startswith(self.root + "/"):
+            return whole[len(self.root) + 1 :] or "./"
+        return path
