@@ -156,12 +156,14 @@ class Build:
         started = time.monotonic()
         try:
             self._integrate(0, initial=True)
+            self.decider.check_environments()
             self.over = over_limits(self.resources, self.decider)
             if not self.options.dry_run:
                 self._drop_leftovers()
             self._tell_plan()
             self._tell_empty()
             self._loop()
+            self._check_members()
             self._tell_empty()
             for number, error in self.over.items():
                 if self.summary.states.get(number) == "would run":
@@ -171,6 +173,13 @@ class Build:
             self._close()
         self._finish_summary()
         return self.summary
+
+    def _check_members(self) -> None:
+        """Raises FlowError where a file was asked for by name and the folder that it should be in was made without it."""
+        for _, files, _ in self.plan.goals:
+            for f in files:
+                if f in self.plan.within and self.status[self.plan.maker[f]] == DONE and not self.options.dry_run:
+                    self.decider.digest(f, self.plan.maker[f])
 
     def _drop_leftovers(self) -> None:
         """Where outputs stand on another file system than `.bflow`, a killed driver may have left half a file there."""
@@ -330,6 +339,8 @@ class Build:
             ends = self.worker.wait(timeout)
             if ends:
                 self._ended(ends)
+            else:
+                self.stream.tick()
             if not self.options.dry_run:
                 self.state.flush()  # what a killed driver has placed is known to be its own
         self._stuck()

@@ -6,7 +6,6 @@ asking for a target; it resolves nothing.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

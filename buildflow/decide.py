@@ -163,6 +163,17 @@ class Decider:
             found = self._environments[text] = environment(text, self.disk.root, span)
         return found
 
+    def check_environments(self) -> None:
+        """Raises FlowError where the environment of a planned job is unknown or cannot be had."""
+        rules = self.resolver.builder.rules
+        seen: set[int] = set()
+        for job, number in enumerate(self.plan.rule):
+            if number not in seen and job not in self.resolver.deferred:
+                attribute = rules[number].attributes.get("env")
+                if attribute is None or attribute.plain:
+                    seen.add(number)
+                self.environment(rules[number], self.job(job))
+
     def use(self, environment: Environment) -> None:
         """Run every job in this environment, whatever the rules say."""
         self._own = environment

@@ -6,6 +6,7 @@ A file is *ours* where bflow wrote it and it is unchanged since; every other fil
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,7 @@ class Disk:
         except ValueError:
             return None
         except OSError as error:
-            if os.path.islink(self.path(name)):
+            if error.errno == errno.ENAMETOOLONG or os.path.islink(self.path(name)):
                 return None
             raise FlowError(f"cannot look at {name}: {error.strerror}") from None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from buildflow.build import Build, Options
 from buildflow.errors import FlowError
 from buildflow.events import Stream
-from buildflow.plan.world import Pending
+from buildflow.names import Pending
 from buildflow.workers.debug import Worker
 
 if TYPE_CHECKING:

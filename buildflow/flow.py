@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from buildflow.attributes import FLAGS, Attribute
 from buildflow.builder import Builder
 from buildflow.errors import FlowError, Span
+from buildflow.flowfile_py import given
 from buildflow.lang.statements import Call, Term
-from buildflow.lang.words import split_plain
+from buildflow.lang.words import refuse_constraints, split_plain
 from buildflow.names import Definition
 from buildflow.process import absolute
 from buildflow.rule import Recipe, Rule, word_list
@@ -26,9 +26,6 @@ from buildflow.template import IDENTIFIER, Word, parse_word
 F = TypeVar("F", bound=Callable[..., Any])
 
 FLOWFILES = ("Flowfile", "Flowfile.py")
-
-given: ContextVar[Mapping[str, Sequence[Word]] | None] = ContextVar("given", default=None)
-"""The command line's values for names, while a Flowfile.py runs."""
 
 _ONE_WORD = frozenset("name log depfile env stage call worker shell".split())
 """Attributes whose text is one word, white space included; that of the others is read as in a Flowfile."""
@@ -210,10 +207,12 @@ class Flow(Builder):
         words = word_list(targets, span)
         if not words or any(not word.parts for word in words):
             raise FlowError("a rule without a target" if not words else "an empty target", span)
-        rule = self.add_rule(
-            words, [] if function is not None else word_list(inputs, span), word_list(after, span), recipe, found,
-            span=span, help=help, input_function=function,
-        )  # fmt: skip
+        before = [] if function is not None else word_list(inputs, span)
+        behind = word_list(after, span)
+        wildcards = {name for word in words for name in word.names}
+        for word in (*words, *before, *behind):
+            refuse_constraints(word.text, lambda offset, length: span, wildcards, self.scope.definitions)
+        rule = self.add_rule(words, before, behind, recipe, found, span=span, help=help, input_function=function)
         return Declared(self, rule)
 
     def build(self, target: Any = None, /, **options: Any) -> Any:

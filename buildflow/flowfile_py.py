@@ -10,14 +10,17 @@ import os
 import sys
 import types
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from buildflow.errors import FlowError, Source, Span
-from buildflow.flow import given
 from buildflow.template import Word
 
 NAME = "__flowfile__"
 """The module's `__name__`: a Flowfile.py that is run as a script has another, and may build then."""
+
+given: ContextVar[Mapping[str, Sequence[Word]] | None] = ContextVar("given", default=None)
+"""The command line's values for names, while a Flowfile.py runs."""
 
 _imported: dict[str, types.ModuleType] = {}
 """What the last Flowfile.py imported of its project: it may have changed since, or another project have such a name."""

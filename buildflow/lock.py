@@ -14,7 +14,8 @@ _held: dict[str, int] = {}
 
 
 class ProjectLock:
-    """A lock on `.bflow/lock`, held by an open descriptor that no job inherits. The file names the process that has it."""
+    """A lock on `.bflow/lock`, held by an open descriptor that no job inherits. The file names the process that has
+    it."""
 
     def __init__(self, folder: str) -> None:
         self.path = f"{folder}/lock"

@@ -87,10 +87,8 @@ class Progress:
             for line in hint.split("\n"):
                 self._say(f"  {line}")
         if event.get("log"):
-            path = os.path.relpath(event["log"])
-            self._say(
-                f"  the whole log: {path if len(path) < len(event['log']) else event['log']}   (bflow log {self._name(event)})"
-            )
+            path = min(os.path.relpath(event["log"]), event["log"], key=len)
+            self._say(f"  the whole log: {path}   (bflow log {self._name(event)})")
         self.failures.append(event)
 
     def _note(self, event: dict[str, Any]) -> None:
@@ -106,8 +104,8 @@ class Progress:
     def summary(self, event: dict[str, Any]) -> str:
         """The last line."""
         parts = []
-        for key, word in (("ran", "ran"), ("cached", "from the cache"), ("up_to_date", "up to date"), ("failed", "failed"),
-                          ("skipped", "skipped")):  # fmt: skip
+        for key in ("ran", "cached", "up_to_date", "failed", "skipped"):
+            word = {"cached": "from the cache", "up_to_date": "up to date"}.get(key, key)
             if event[key]:
                 parts.append(f"{event[key]} {word}")
         took = self._time(event["seconds"])
@@ -197,6 +195,11 @@ class Progress:
             self.out.write(f"… {size - shown} bytes more in {path}\n")
         self.out.flush()
 
+    def tick(self) -> None:
+        """The line anew: for what has changed since it was drawn, and the time left."""
+        if self.live:
+            self._draw()
+
     def _clear(self) -> None:
         if self._line:
             self.out.write("\r\x1b[K")
@@ -210,7 +213,7 @@ class Progress:
             return
         self._drawn = now
         try:
-            self._width = os.get_terminal_size(self.out.fileno()).columns
+            self._width = os.get_terminal_size(self.out.fileno()).columns or 80  # 0: it does not know
         except (OSError, ValueError):
             self._width = 80
         names = "  ".join(list(self.running)[:4])
@@ -225,8 +228,10 @@ class Progress:
 class JsonLines:
     """One event a line on stdout, flushed; the last of a build is its `build` event."""
 
-    KEPT = ("event", "state", "rule", "targets", "cache_dir", "seconds", "problem", "log", "attempt", "text", "jobs", "ok",
-            "ran", "cached", "up_to_date", "failed", "skipped", "would_run")  # fmt: skip
+    KEPT = (
+        "event", "state", "rule", "targets", "cache_dir", "seconds", "problem", "log", "attempt", "text", "jobs", "ok",
+        "ran", "cached", "up_to_date", "failed", "skipped", "would_run",
+    )  # fmt: skip
 
     def __init__(self, out: IO[str] | None = None) -> None:
         self.out = out or sys.stdout

@@ -160,7 +160,7 @@ class Rule:
                     self._check_target_hole(part, word)
             # a name that a function gives may turn out to have one value, and be text: the plan looks again
             missing = [name for name in wildcards if name not in some and not scope.reads(name)]
-            if missing and not self.phony and self.recipe is not None:
+            if missing:
                 raise FlowError(
                     f"the target {word.text} does not use {{{missing[0]}}}, which another target of the rule does",
                     word.span or self.span,

@@ -30,7 +30,8 @@ class Run:
     """A job on its way: staged, started, ended."""
 
     __slots__ = (
-        "job", "identity", "sandbox", "staging", "task", "started", "outputs", "env", "description", "given", "returned",
+        "job", "identity", "sandbox", "staging", "task", "started", "outputs", "env", "description", "given",
+        "returned",
     )  # fmt: skip
 
     def __init__(self, job: Job, identity: Identity, sandbox: Sandbox) -> None:

@@ -103,7 +103,9 @@ def chosen(rows: Rows, names: tuple[str, ...], held: list[str], bound: dict[str,
 
 
 @given(ROWS, st.lists(st.sampled_from("abc"), min_size=1, max_size=5), st.dictionaries(st.sampled_from("abc"), VALUES))
-def test_a_word_takes_the_distinct_rows_of_the_names_it_holds(rows: Rows, order: list[str], bound: dict[str, str]) -> None:
+def test_a_word_takes_the_distinct_rows_of_the_names_it_holds(
+    rows: Rows, order: list[str], bound: dict[str, str]
+) -> None:
     names = ("a", "b", "c")
     scope = relation_scope(rows)
     relation = scope.value("a")
@@ -111,7 +113,11 @@ def test_a_word_takes_the_distinct_rows_of_the_names_it_holds(rows: Rows, order:
     if any(relation.single(name) is not None for name in bound) or not relation.restrict(bound):
         return  # text, which no target binds; and none binds what stands in no row
     held = [name for name in dict.fromkeys(order) if name not in bound]
-    expected = [filled(order, {**bound, **row}) for row in chosen(rows, names, held, bound)] if held else [filled(order, bound)]
+    expected = (
+        [filled(order, {**bound, **row}) for row in chosen(rows, names, held, bound)]
+        if held
+        else [filled(order, bound)]
+    )
     assert scope.expand_word(parse_word(text_of(order)), bound) == expected
 
 
@@ -247,8 +253,8 @@ class Makes:
 
 
 def test_all_that_a_word_waits_for_is_told_at_once() -> None:
-    from buildflow.lang.statements import Call
     from buildflow.errors import Source, Span
+    from buildflow.lang.statements import Call
 
     scope = scope_of(a=["1", "2", "3"])
     span = Span(Source("f", ""), 1, 1)

@@ -137,6 +137,7 @@ def _run(
                 build.jobserver.close()
                 build.jobserver = None
         progress.counts = build.counts
+        stream.clocks = [progress.tick]
         with _signals(build):
             build.run()
         told = sources_asked(build)
@@ -276,5 +277,6 @@ class _signals:
         self.before = {n: signal.signal(n, handle) for n in heard}
 
     def __exit__(self, *exc: object) -> None:
-        for number, handler in self.before.items():  # one more interrupt does not disturb the end of an interrupted build
+        for number, handler in self.before.items():
+            # One more interrupt does not disturb the end of an interrupted build.
             signal.signal(number, signal.SIG_IGN if self.build.interrupts else handler)

@@ -41,7 +41,7 @@ def find(flowfile: str | None) -> tuple[str, str]:
         if above == folder:
             hint = "write one (“target: inputs”, and an indented recipe below), go to its folder, or name it with -f"
             if os.path.exists("Makefile") or os.path.exists("makefile"):
-                hint += "\na Makefile is there: most of its rules can be written down as they are, with {in} for $^ and {out} for $@"
+                hint += "\na Makefile is there: most rules can stay as they are, with {in} for $^ and {out} for $@"
             elif os.path.exists("Snakefile"):
                 hint += "\na Snakefile is there: “rule x: input: a output: b shell: c” is “b: a” with c below, indented"
             raise FlowError("there is no Flowfile here or in any folder above", None, hint)
@@ -79,13 +79,22 @@ def target(builder: Builder, word: str, here: str) -> str:
     if not word:
         raise FlowError("an empty word is no target")
     if os.path.isabs(word):
-        relative = os.path.relpath(word, builder.root)
-        inside = not relative.startswith("../") and relative != ".."
-        return (relative + ("/" if word.endswith("/") and not relative.endswith("/") else "")) if inside else word
+        return _from_root(builder.root, word)
     if here in (".", "") or _is_name(builder, word):
         return word
     joined = os.path.normpath(os.path.join(here, word))
-    return joined + "/" if word.endswith("/") else joined
+    folder = word.endswith("/") or word.rpartition("/")[2] in (".", "..")
+    return joined + "/" if folder else joined
+
+
+def _from_root(root: str, word: str) -> str:
+    """An absolute path as the project names it: inside from the root, also where a link leads to the root."""
+    place = os.path.realpath(os.path.dirname(word.rstrip("/")))
+    for path in (word, os.path.join(place, os.path.basename(word.rstrip("/")))):
+        relative = os.path.relpath(path, root)
+        if relative != ".." and not relative.startswith("../"):
+            return relative + "/" if word.endswith("/") else relative
+    return word
 
 
 def _is_name(builder: Builder, word: str) -> bool:

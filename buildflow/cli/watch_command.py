@@ -173,6 +173,7 @@ class Rebuilds:
                 )  # fmt: skip
                 self.summary = build.summary
                 screen.progress.counts = build.counts
+                stream.clocks = [screen.progress.tick]
                 try:
                     with build_command._signals(build):
                         build.run()

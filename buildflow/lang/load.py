@@ -97,7 +97,8 @@ class _Loader:
             seen.add(text.name)
         attributes = [self._attribute(a) for a in statement.attributes]
         names = {a.name for a in attributes}
-        defaults = {k: v for k, v in self.defaults.items() if k not in ("anonymous",) or statement.recipe or "call" in names}
+        makes = statement.recipe is not None or "call" in names
+        defaults = {k: v for k, v in self.defaults.items() if k != "anonymous" or makes}
         recipe: Recipe | None = None
         call = next((a for a in attributes if a.name == "call"), None)
         if call is not None:

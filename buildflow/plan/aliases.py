@@ -81,7 +81,7 @@ class Aliases:
                 for word, text in texts:
                     span = word.span or rule.span
                     if isinstance(text, GlobText):
-                        for name in resolver.glob(text, span, rule):
+                        for name in resolver.inputs.glob(text, span, rule):
                             found.append(_Part("file", plan.file(name), "", order_only))
                         continue
                     name = bindings.project_path(text)

@@ -106,7 +106,7 @@ class Bindings:
             label = rule.targets[target.word].label
             if target.exact is not None:
                 found.append((label, normal(target.exact)))
-            elif all([name in bound for name in target.names]):
+            elif all(name in bound for name in target.names):
                 text = "".join([p if type(p) is str else bound[p.name] for p in target.parts])  # type: ignore[union-attr]
                 found.append((label, normal(text)))
             else:

@@ -5,6 +5,7 @@ A choice is made once for each path and stays. Nothing is planned here: jobs and
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -257,6 +258,16 @@ class Chooser:
         """Whether the user's own file (a folder, where the path ends in `/`) stands there."""
         mode = self.mode(path)
         return mode != 0 and stat.S_ISDIR(mode) == path.endswith("/")
+
+    def unfit(self, path: str) -> str | None:
+        """Why a source cannot be an input, where it cannot."""
+        mode = self._modes.get(path, 0)
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or path == "/dev/null":
+            # Most files are readable by everyone, and need no question.
+            if mode & 0o444 == 0o444 or os.access(self.disk.path(path), os.R_OK):
+                return None
+            return f"{path} cannot be read: permission denied"
+        return f"{path} is no plain file or folder" if mode else None
 
     # ---- what is planned ---------------------------------------------------------------------------------------
 

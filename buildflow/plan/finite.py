@@ -113,15 +113,16 @@ class Finite:
             return known
         world = self.resolver.world
         cut = world.cut
-        if any(target.parts[-1:] and str(target.parts[-1]).endswith("/") for target in self.index.of_rule[rule.number]):
-            # the folder that the rule itself makes is not waited for
-            found = [p for p, _ in world.find(text.parts, {}, frozenset(), None, lambda folder: self.owns(rule, folder))]
+        if any(word.text.endswith("/") for word in rule.targets):  # the folder that it makes itself is not waited for
+            rows = world.find(text.parts, {}, frozenset(), None, lambda folder: self.owns(rule, folder))
+            found = [path for path, _ in rows]
         else:
-            found = self._globs.get(label)
-            if found is None:
-                found = [path for path, _ in world.find(text.parts, {}, frozenset(), None)]
+            shared = self._globs.get(label)
+            if shared is None:
+                shared = [path for path, _ in world.find(text.parts, {}, frozenset(), None)]
                 if not cut:
-                    self._globs[label] = found
+                    self._globs[label] = shared
+            found = shared
         less = [path for path in found if not self.owns(rule, path)]
         if not cut:
             self._less[key] = less

@@ -1,5 +1,7 @@
-"""The DAG of jobs as a networkx graph: cycles, ancestors, drawings. The arrays of `Plan` are what it is compiled to, and
-what the order of a build is taken from: importing networkx takes longer than planning a thousand jobs.
+"""The DAG of jobs as a networkx graph: cycles, ancestors, drawings.
+
+The arrays of `Plan` are what it is compiled to, and what the order of a build is taken from: importing networkx takes
+longer than planning a thousand jobs.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from buildflow.rule import Rule
 
 if TYPE_CHECKING:
     import networkx
+
+_SHOWN = 20  # names at each end of a long cycle
 
 
 def graph_of(plan: Plan) -> networkx.DiGraph[int]:
@@ -65,6 +69,8 @@ def _cycle(plan: Plan, rules: Sequence[Rule]) -> FlowError:
         return text.text if text.plain else rules[plan.rule[job]].name
 
     names = [name(job) for job in (*jobs, jobs[0])]
+    if len(names) > 2 * _SHOWN:
+        names[_SHOWN:-_SHOWN] = ["…"]
     return FlowError(
         f"a cycle: {' needs '.join(names)}",
         rules[plan.rule[jobs[0]]].span if rules else None,

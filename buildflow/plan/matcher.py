@@ -195,7 +195,7 @@ def targets_of(rule: Rule) -> list[Target]:
                         raise FlowError(
                             f"{part} in a target",
                             word.span or rule.span,
-                            f"a target binds whole values: write {{{part.name}}}, or give the other form a name of its own",
+                            f"a target binds whole values: write {{{part.name}}}, or give the other form its own name",
                         )
                     parts.append(Hole(part.name))
                 elif isinstance(part, str):

@@ -1,4 +1,7 @@
-"""Where outputs may stand: in the project, not in bflow's or git's folder, in nobody's way. Asked before anything runs."""
+"""Where outputs may stand: in the project, not in bflow's or git's folder, in nobody's way.
+
+Asked while planning, so before anything runs.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +104,9 @@ class Placing:
         st = self.disk.stat(parent)
         if st is not None and not stat.S_ISDIR(st.st_mode) and not self.disk.ours(parent):
             raise FlowError(
-                f"{path} needs a folder where the file {parent} stands", span, f"move {parent} away, or rename the target"
+                f"{path} needs a folder where the file {parent} stands",
+                span,
+                f"move {parent} away, or rename the target",
             )
 
     def _span(self, job: int) -> Span | None:

@@ -2,11 +2,13 @@
 
 The ways in which a path could be made form an and/or graph: a path has ways (rules under a binding, a made folder that
 it lies in, an alias), and a way needs paths. What can be made is the least set that holds: so a path is never its own
-input, at any depth. A rule is not tried below itself, which keeps the graph finite (`{x}: {x}.gz`).
+input, at any depth. A rule is not tried below itself, which keeps the graph finite (`{x}: {x}.gz`): each path is looked
+at with the rules that stand above it, and again where another way leads to it, by other rules.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from buildflow.errors import FlowError
@@ -18,21 +20,24 @@ if TYPE_CHECKING:
     from buildflow.plan.choose import Chooser
 
 _MOST = 20_000  # paths that one question looks at: rules that match anything, one below the other, could ask for ever
+_CONTEXTS = 8  # sets of rules above one path that are gone into; with more, every form of a file could be made of any
 _NONE: frozenset[int] = frozenset()
+_FOLDER = -1  # among the rules that were tried: the folders that a path lies in
 
 
 class _Node:
-    """A path. `banned`: the rules that stand above it in every way that led here. `open`: whether there may be more
-    ways to it, once it is reached with fewer rules above."""
+    """A path. `contexts`: the sets of rules that stood above it when it was looked at, none holding another; `tried`:
+    the rules that have a way here; `open`: whether a rule has none yet, since it stood above."""
 
-    __slots__ = ("path", "true", "dead", "open", "banned", "ways", "users")
+    __slots__ = ("path", "true", "dead", "open", "contexts", "tried", "ways", "users")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.true = False
         self.dead = False  # it cannot be made, whatever else is found
         self.open = True
-        self.banned: frozenset[int] | None = None  # None: not looked at yet
+        self.contexts: list[frozenset[int]] = []
+        self.tried: set[int] = set()
         self.ways: list[_Way] = []
         self.users: list[_Way] = []
 
@@ -78,7 +83,7 @@ class Question:
         self._before: int | None = None  # what was proven before holds here too
         self._ancestors: set[int] | None = None
         self._nodes: dict[str, _Node] = {}
-        self._todo: list[tuple[_Node, frozenset[int]]] = []
+        self._todo: deque[tuple[_Node, frozenset[int]]] = deque()
 
     def answer(self, rule: Rule, bound: Bound) -> bool:
         """Whether all inputs of a rule under a binding exist or can be made."""
@@ -96,9 +101,9 @@ class Question:
         self._add(root, rules, paths, _NONE)
         root.open = False
         while self._todo and not root.true and not root.ways[0].dead and len(self._nodes) < _MOST:
-            node, banned = self._todo.pop()
-            if not node.true and not node.dead and not all([way.dead for way in node.users]):
-                self._look(node, banned)
+            node, above = self._todo.popleft()
+            if not node.true and not node.dead and any(not way.dead for way in node.users):
+                self._look(node, above)
         return root.true
 
     def _needs(self, rule: Rule, bound: Bound) -> list[str] | None:
@@ -116,12 +121,12 @@ class Question:
             return None
         return list(paths)
 
-    def _add(self, node: _Node, rules: frozenset[int], paths: list[str], banned: frozenset[int]) -> None:
+    def _add(self, node: _Node, rules: frozenset[int], paths: list[str], above: frozenset[int]) -> None:
         """One more way to make a node."""
         way = _Way(node, rules)
         node.ways.append(way)
-        below = banned | rules
-        for path in reversed(paths):
+        below = above | rules
+        for path in paths:
             found = self._nodes.get(path)
             if found is None:
                 found = self._nodes[path] = _Node(path)
@@ -156,53 +161,54 @@ class Question:
         stack = [node]
         while stack:
             one = stack.pop()
-            if one.true or one.dead or one.open or not all([way.dead for way in one.ways]):
+            if one.true or one.dead or one.open or any(not way.dead for way in one.ways):
                 continue
             one.dead = True
             for way in one.users:
                 way.dead = True
                 stack.append(way.node)
 
-    def _look(self, node: _Node, banned: frozenset[int]) -> None:
-        before = node.banned
-        if before is not None:
-            both = before & banned
-            if both == before:
+    def _look(self, node: _Node, above: frozenset[int]) -> None:
+        """Look for ways to a node that was reached by these rules."""
+        contexts = node.contexts
+        if contexts:
+            if len(contexts) >= _CONTEXTS or any(known <= above for known in contexts):
                 return
-            node.banned = both  # reached by a way with fewer rules above it
+            node.contexts = [known for known in contexts if not above < known]
+            node.contexts.append(above)
             for way in node.ways:
-                self._todo.extend([(one, both | way.rules) for one in way.inputs if not one.true])
-            self._expand(node, both, before - both)
+                if not way.rules & above:
+                    self._todo.extend([(one, above | way.rules) for one in way.inputs if not one.true])
+            if node.open:
+                self._expand(node, above)
             return
-        node.banned = banned
+        contexts.append(above)
         path = node.path
         if path in self.blocked:
             self._only(node)
-            return
-        if self.chooser.proven.stamp(path) < self._limit():
+        elif self.chooser.proven.stamp(path) < self._limit():
             self._settle(node)
-            return
-        job = self.chooser.planned(path)
-        if job is not None:  # what is planned stays so: there is no other way
-            if job in self._chain():
-                self._only(node)
-            elif self.chooser.settled(job):
+        elif (job := self.chooser.planned(path)) is not None:
+            self._planned(node, job, above)
+        elif self.chooser.is_source(path):
+            self._settle(node)
+        else:
+            self._expand(node, above)
+
+    def _planned(self, node: _Node, job: int, above: frozenset[int]) -> None:
+        """What is planned stays so: there is no other way to it."""
+        if job not in self._chain():
+            if self.chooser.settled(job):
                 self._settle(node)
-            else:
-                rule, bound = self.chooser.job(job)
-                texts = self._needs(rule, bound)
-                if texts is not None:
-                    self._add(node, frozenset((rule.number,)), texts, banned)
-                self._only(node)
-            return
-        if self.chooser.is_source(path):
-            self._settle(node)
-            return
-        self._expand(node, banned, None)
+                return
+            rule, bound = self.chooser.job(job)
+            texts = self._needs(rule, bound)
+            if texts is not None:
+                self._add(node, frozenset((rule.number,)), texts, above)
+        self._only(node)
 
     def _only(self, node: _Node) -> None:
         """There are no more ways to a node, whatever leads to it."""
-        node.banned = _NONE
         node.open = False
         self._bury(node)
 
@@ -219,43 +225,44 @@ class Question:
             self._ancestors = set(self.chooser.ancestors(self.asker))
         return self._ancestors
 
-    def _expand(self, node: _Node, banned: frozenset[int], only: frozenset[int] | None) -> None:
-        """The ways to make a node; `only`: those of these rules, which could not be tried before."""
-        chooser = self.chooser
-        index = chooser.index
-        path = node.path
+    def _expand(self, node: _Node, above: frozenset[int]) -> None:
+        """The ways to make a node, but for those by rules above it."""
+        index, path, tried = self.chooser.index, node.path, node.tried
         skipped = False
 
         def way(rule: Rule, bound: Bound) -> None:
-            if only is None or rule.number in only:
-                texts = self._needs(rule, bound)
-                if texts is not None:
-                    self._add(node, frozenset((rule.number,)), texts, banned)
+            texts = self._needs(rule, bound)
+            if texts is not None:
+                self._add(node, frozenset((rule.number,)), texts, above)
 
         exact = maker(index.exact_targets(path))
         if exact is not None:
-            if exact.number in banned:
-                return
-            way(exact, {})
-            self._only(node)
+            if exact.number not in above:
+                way(exact, {})
+                self._only(node)
             return
+        fresh: set[int] = set()
         for target in index.pattern_targets(path):
-            if not target.rule.makes:
+            number = target.rule.number
+            if not target.rule.makes or number in tried:
                 continue
-            if target.rule.number in banned:
+            if number in above:
                 skipped = True
                 continue
+            fresh.add(number)
             for bound in index.bindings(target, path):
                 way(target.rule, bound)
                 if node.true:
                     return
-        if only is None:
-            self._folder(node, banned)
+        if _FOLDER not in tried:
+            fresh.add(_FOLDER)
+            self._folder(node, above)
         adds = index.aliases_of(path)
         numbers = frozenset(rule.number for rule, _ in adds)
-        if numbers & banned:
+        if numbers & above:
             skipped = True
-        elif adds and (only is None or numbers & only):
+        elif adds and not numbers & tried:
+            fresh |= numbers
             paths: dict[str, None] = {}
             for rule, bound in adds:
                 texts = self._needs(rule, bound)
@@ -263,11 +270,12 @@ class Question:
                     break
                 paths.update(dict.fromkeys(texts))
             else:
-                self._add(node, numbers, list(paths), banned)
+                self._add(node, numbers, list(paths), above)
+        tried |= fresh
         if not skipped:
             self._only(node)
 
-    def _folder(self, node: _Node, banned: frozenset[int]) -> None:
+    def _folder(self, node: _Node, above: frozenset[int]) -> None:
         """The folders that a path lies in may be made; a folder that none makes is the finite targets in it."""
         chooser, path = self.chooser, node.path
         if chooser.index.folders:
@@ -275,7 +283,7 @@ class Question:
             while 0 <= end < len(path) - 1 and not node.true:
                 folder = path[: end + 1]
                 if folder not in self.blocked and not chooser.is_source(folder):
-                    self._add(node, _NONE, [folder], banned)
+                    self._add(node, _NONE, [folder], above)
                 end = path.find("/", end + 1)
         if path.endswith("/") and not node.true and chooser.finite.below(path):
             self._settle(node)

@@ -7,23 +7,25 @@ evaluated once a file is made (a dynamic domain), it leaves the job open, wants 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from buildflow.builder import Builder
 from buildflow.disk import Disk
 from buildflow.errors import FlowError, Span
-from buildflow.names import Definition, GlobText, Relation, Scope
+from buildflow.names import NOTHING, Definition, Pending, Scope
 from buildflow.plan.aliases import Aliases
 from buildflow.plan.binding import Bindings
 from buildflow.plan.choose import Choice, Chooser
 from buildflow.plan.finite import Finite
 from buildflow.plan.folders import Folders
+from buildflow.plan.inputs import Inputs
 from buildflow.plan.matcher import Bound, RuleIndex, normal
 from buildflow.plan.placing import Placing
 from buildflow.plan.plan import Plan
+from buildflow.plan.settle import run_commands, settle_targets
 from buildflow.plan.unmade import Errors
-from buildflow.plan.world import Pending, PlanWorld
+from buildflow.plan.world import PlanWorld
 from buildflow.rule import Rule
 from buildflow.template import Hole, Word, parse_word
 
@@ -51,6 +53,7 @@ class Resolver:
         self.placing = Placing(self)
         self.aliases = Aliases(self)
         self.folders = Folders(self)
+        self.inputs = Inputs(self)
         self.jobs: dict[tuple[int, tuple[str, ...]], int] = {}
         self.bounds: dict[int, Bound] = {}
         self.asked_by: dict[int, int] = {}  # job → the job that first wanted it
@@ -65,57 +68,12 @@ class Resolver:
         self.asking = 0  # the number of the question that `goal` answers now
         self.answers: list[int] = []  # for each of the plan's goals: the question that it belongs to
         self._open_questions: dict[str, int] = {}
-        self._run_commands()
-        self._settle_targets()
-
-    def _run_commands(self) -> None:
-        """Functions without free names run in written order: those with an effect that can be seen are commands."""
-        found = {
-            definition: scope
-            for scope in self.builder.scopes
-            for definition in scope.definitions.values()
-            if any(getattr(term, "function", "") == "shell" for term in definition.terms)
-        }
-        for definition in sorted(found, key=lambda d: d.number):
-            try:
-                found[definition]._evaluate(definition)
-            except Pending:
-                continue  # its command holds what a rule makes
-
-    def _settle_targets(self) -> None:
-        """A name of one value is text in a target: for one that a function gives this shows only now."""
-        rules = self.builder.rules
-        fresh = False
-        for scope, name in dict.fromkeys((r.scope, n) for r in rules for t in self.index.of_rule[r.number] for n in t.names):
-            if name not in scope.definitions:
-                continue
-            try:
-                value = scope.value(name)
-            except (Pending, FlowError):
-                continue  # said where the target is asked for
-            fresh = fresh or isinstance(value, Relation) and value.single(name) is not None
-        if fresh:
-            self.index.build()
-            self.bindings.forget()
-            self.finite.forget()
-            self.chooser.forget()
-        for rule in rules:
-            targets = self.index.of_rule[rule.number]
-            if all(set(t.names) == set(targets[0].names) for t in targets):
-                continue
-            for name in self.bindings.wildcards(rule):
-                lacking = next((t for t in targets if name not in t.names), None)
-                if lacking is not None:
-                    word = rule.targets[lacking.word]
-                    raise FlowError(
-                        f"the target {word.text} does not use {{{name}}}, which another target of the rule does",
-                        word.span or rule.span,
-                        "all targets of a rule use the same wildcards",
-                    )
+        run_commands(self)
+        settle_targets(self)
 
     # ---- goals -------------------------------------------------------------------------------------------------
 
-    def goal(self, text: str, span: Span | None = None, bound: Bound = {}) -> None:
+    def goal(self, text: str, span: Span | None = None, bound: Bound = NOTHING) -> None:
         """Ask for a target: an alias or phony, a path, or a pattern with finite domains (paths from the root).
 
         `bound`: values for some of the pattern's names.
@@ -126,7 +84,7 @@ class Resolver:
                 for path in self._goal_paths(text, word, bound):
                     self._goal(path)
                 return
-        self._goal(normal(text))
+        self._goal(self.bindings.project_path(text))
 
     def default_goal(self) -> None:
         """What is built where nothing is asked for."""
@@ -158,7 +116,7 @@ class Resolver:
     def _filled(parts: Iterable[Any], bound: Bound) -> str:
         return "".join(bound.get(p.name, str(p)) if isinstance(p, Hole) else str(p) for p in parts)
 
-    def _expand_goal(self, scope: Scope, parts: Iterable[Any], span: Span | None, bound: Bound = {}) -> list[str]:
+    def _expand_goal(self, scope: Scope, parts: Iterable[Any], span: Span | None, bound: Bound = NOTHING) -> list[str]:
         flat = tuple(parts)
         for part in flat:
             if isinstance(part, Hole) and part.name not in scope.definitions and part.name not in bound:
@@ -197,6 +155,8 @@ class Resolver:
     def _goal_files(self, path: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if not path:
             raise FlowError("an empty word is no target")
+        if path == "./":  # the project's own folder: all that is sure to be in it
+            return tuple([self.plan.file(name) for name in self.finite.within("")]), ()
         choice = self.choose(path)
         if choice.kind == "alias":
             files, after, needs = self.aliases.of(path, None)
@@ -275,7 +235,7 @@ class Resolver:
     def _fill(self, job: int) -> None:
         """Work out the inputs of a job; where a name is pending, leave it open and want what it waits for."""
         try:
-            self._fill_inputs(job)
+            self.inputs.fill(job)
         except Pending as pending:
             plan = self.plan
             own = {plan.paths[f] for f in plan.outputs[job]}
@@ -287,128 +247,6 @@ class Resolver:
                     ) from None
                 self._want_path(path, job)
             plan.extra[job] = tuple(dict.fromkeys(plan.file(normal(path)) for path in pending.paths))
-
-    def _fill_inputs(self, job: int) -> None:
-        plan, bindings = self.plan, self.bindings
-        rule = self.builder.rules[plan.rule[job]]
-        bound = self.bounds[job]
-        found = _Found(rule, {plan.paths[f] for f in plan.outputs[job]})
-        for word, text in bindings.before(rule, bound):
-            self._take(found, job, word, text, found.inputs, rule)
-        for word, text in bindings.after(rule, bound):
-            self._take(found, job, word, text, found.after, rule)
-        own = found.own or self.outputs_of(rule, bound)  # a phony job has no outputs, but targets
-        if self.index.alias_patterns or not self.index.aliases.isdisjoint(own):
-            for other, other_bound in self._added(own):
-                for word, text in bindings.before(other, other_bound):
-                    self._take(found, job, word, text, found.inputs, other)
-                for word, text in bindings.after(other, other_bound):
-                    self._take(found, job, word, text, found.after, other)
-        inputs = found.inputs
-        plan.inputs[job] = tuple(inputs)
-        plan.after[job] = tuple([f for f in found.after if f not in inputs]) if found.after else ()
-        plan.needs[job] = tuple(found.needs)
-        known = plan.inputs[job] + plan.after[job]
-        if found.labels:
-            place = {f: i for i, f in enumerate(known)}
-            plan.labels[job] = tuple((label, tuple([place[f] for f in files])) for label, files in found.labels.items())
-        if rule.recipe is not None:
-            self.world.evaluate_names(rule, bound)
-        hidden = found.hidden
-        for f in (*known, *hidden):
-            self.want(f, job)
-        if rule.recipe is not None and not rule.phony and not rule.inplace:
-            for name in self.world.mentioned(rule, job, bound):
-                f = plan.file(name)
-                if f not in inputs and f not in found.after and name not in found.own and self._plain_source(name):
-                    hidden.setdefault(f)
-        plan.extra[job] = tuple([f for f in hidden if f not in inputs]) if hidden else ()
-
-    def _added(self, targets: Iterable[str]) -> list[tuple[Rule, Bound]]:
-        """The rules without a recipe that add their inputs to a job, since they have one of its targets."""
-        found: dict[tuple[int, tuple[tuple[str, str], ...]], tuple[Rule, Bound]] = {}
-        for path in targets:
-            for other, values in self.index.aliases_of(path):
-                found.setdefault((other.number, tuple(values.items())), (other, values))
-        return sorted(found.values(), key=lambda one: one[0].number)
-
-    def _take(self, found: _Found, job: int, word: Word, text: str, side: dict[int, None], owner: Rule) -> None:
-        """One text of an input word into what was found of a job."""
-        plan, rule = self.plan, found.rule
-        order_only = side is found.after
-        files: Sequence[int]
-        if isinstance(text, GlobText):
-            files = [plan.file(name) for name in self.glob(text, word.span or owner.span, rule)]
-        else:
-            path = self.bindings.project_path(text)
-            if path in found.own:
-                raise FlowError(
-                    f"a cycle: {path} needs itself", word.span or owner.span, "a file cannot be its own input"
-                )
-            files, after, phony = self._input(path, job, word, owner)
-            if phony and not (order_only or rule.phony):
-                raise FlowError(
-                    f"{path} is phony, and makes no file that {rule.name} could read",
-                    word.span or owner.span,
-                    "put it after a “|” where it only has to go first",
-                )
-            for other in phony:
-                found.needs.setdefault(other)
-            for f in after:
-                found.after.setdefault(f)
-        chosen = found.hidden if word.label == "_" and not order_only else side
-        for f in files:
-            chosen.setdefault(f)
-        if word.label and word.label != "_":
-            found.labels.setdefault(word.label, {}).update(dict.fromkeys(files))
-
-    def _plain_source(self, path: str) -> bool:
-        """Whether no rule makes a file that stands there: only then does a word of a recipe make it an input."""
-        try:
-            return self.choose(path).kind == "source"
-        except (FlowError, Pending):
-            return False
-
-    def _input(
-        self, path: str, job: int, word: Word, owner: Rule
-    ) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
-        """The files that one input name stands for (an alias: its files), order-only ones, and the phony jobs."""
-        plan = self.plan
-        choice = self.chooser.choices.get(path)
-        if choice is None:
-            choice = self.choose(path, job)
-        kind = choice.kind
-        if kind == "source" or kind == "rule":
-            return (plan.file(path),), (), ()
-        if kind == "alias":
-            if self.chooser.is_source(path):
-                raise self.errors.alias_of_a_file(path, choice, owner, word.span or owner.span)
-            return self.aliases.of(path, job)
-        if kind == "phony":
-            return (), (), (self.job_of(choice, path, job),)
-        f = plan.file(path)
-        if kind == "folder":
-            self.folders.take(f, job, word.span or owner.span)
-        elif kind == "member" and any(plan.paths[o] == choice.folder for o in plan.outputs[job]):
-            raise FlowError(
-                f"a cycle: {choice.folder} needs {path}, which is made with it",
-                word.span or owner.span,
-                "keep what a rule reads out of the folder that it makes",
-            )
-        elif kind == "none":
-            raise self.errors.no_rule(path, job, word.span or owner.span)
-        return (f,), (), ()
-
-    def glob(self, text: GlobText, span: Span | None, rule: Rule) -> list[str]:
-        """The files of a glob in an input. FlowError where there are none."""
-        names = self.finite.glob(text, rule)
-        if not names:
-            raise FlowError(
-                f"{text} matches nothing",
-                span,
-                "a glob in an input must match a file; for a list that may be empty use “files = glob(…)”",
-            )
-        return names
 
     # ---- the walk ----------------------------------------------------------------------------------------------
 
@@ -430,8 +268,8 @@ class Resolver:
         while True:
             while unfilled:
                 job = next(reversed(unfilled))
-                del unfilled[job]
                 self._fill(job)
+                del unfilled[job]
             if not wanted:
                 return
             f = wanted.pop()
@@ -459,6 +297,11 @@ class Resolver:
                     assert made is not None
                     self.job_of(made, choice.folder, asker)
                 plan.maker[f] = plan.maker[folder]
+            elif kind == "source" and asker is not None:
+                unfit = self.chooser.unfit(path)
+                if unfit is not None:
+                    rule = self.builder.rules[plan.rule[asker]]
+                    raise FlowError(unfit, rule.span, "\n".join(self.errors.chain(asker)))
             elif kind == "folder" and asker is None:
                 self.folders.take(f, None, None)
             elif kind == "none":
@@ -484,7 +327,7 @@ class Resolver:
         for job in ready:
             del self.deferred[job]
             self.plan.extra[job] = ()
-            self._fill(job)
+            self.unfilled[job] = None
             self.drain()
         goals, self.open_goals = self.open_goals, []
         for kind, text, paths in goals:
@@ -497,18 +340,3 @@ class Resolver:
             else:
                 self._goal(text)
         return [j for j in ready if j not in self.deferred]
-
-
-class _Found:
-    """What was found of one job's inputs: file numbers in order, each once."""
-
-    __slots__ = ("rule", "own", "inputs", "hidden", "after", "needs", "labels")
-
-    def __init__(self, rule: Rule, own: set[str]) -> None:
-        self.rule = rule
-        self.own = own
-        self.inputs: dict[int, None] = {}
-        self.hidden: dict[int, None] = {}  # `_=`
-        self.after: dict[int, None] = {}
-        self.needs: dict[int, None] = {}
-        self.labels: dict[str, dict[int, None]] = {}

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from buildflow.errors import FlowError, Span
-from buildflow.names import GlobText, Relation
+from buildflow.names import GlobText, Pending, Relation
 from buildflow.near import did_you_mean
 from buildflow.plan.matcher import Bound, Target
-from buildflow.plan.world import Pending
 from buildflow.rule import Rule
 
 if TYPE_CHECKING:
@@ -40,7 +39,9 @@ class Errors:
             return FlowError(
                 f"{path} was made by an earlier build, and no rule makes it any more, so it is no source",
                 span,
-                "\n".join(["write a rule for it, or take the input out (“bflow clean --stale” removes such files)", *chain]),
+                "\n".join(
+                    ["write a rule for it, or take the input out", "“bflow clean --stale” removes such files", *chain]
+                ),
             )
         if st is not None and stat.S_ISDIR(st.st_mode):
             return FlowError(f"{path} is a folder", span, "\n".join([f"write {path}/ for what is in it", *chain]))
@@ -129,7 +130,7 @@ class Errors:
         rule = choice.adds[0][0]
         inputs = " ".join(word.text for word in rule.inputs) or "nothing"
         return FlowError(
-            f"{path} is a file of yours, and an alias of {inputs} ({rule.span}): {owner.name} would read that in its place",
+            f"{path} is a file of yours, and an alias of {inputs} ({rule.span}), which {owner.name} would read instead",
             span,
             f"where {owner.name} reads {inputs} too, write “{owner.targets[0].text}: {inputs}”; else rename the alias",
         )

@@ -250,7 +250,7 @@ class PlanWorld(DiskWorld):
                 used.update(hole.name for hole, _ in recipe.filler.holes)
             else:  # it can read whatever follows the wildcards
                 used.update(n for n, d in scope.definitions.items() if d.joint or any(map(holds_names, d.terms)))
-            reads = [n for n in scope.definitions if n in used and scope._reads(scope.definitions[n])]
+            reads = [n for n in scope.definitions if n in used and scope.reads(n)]
             names = self._used[rule.number] = tuple(reads)
         for name in names:
             if name not in bound:

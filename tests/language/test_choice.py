@@ -1,4 +1,4 @@
-"""Which rule makes a file: exact before pattern, the project's before the library's, the one whose inputs can be made."""
+"""Which rule makes a file: exact before pattern, the project's before a library's, the one whose inputs can be made."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+
 from quick import Quick
+from story import Story
 
 
 @pytest.fixture
@@ -25,8 +27,8 @@ def refused(story: Quick, *words: str) -> str:
     return ran.err
 
 
-def flowfile(story: Quick, *rules: str) -> None:
-    """A Flowfile of rules, each of which writes its targets as they stand there and its inputs into its first target."""
+def flowfile(story: Story, *rules: str) -> None:
+    """A Flowfile of rules, each of which writes its targets as they stand there, and its inputs, into its first one."""
     texts = []
     for rule in rules:
         targets = rule.partition(":")[0].replace("{", "{{").replace("}", "}}")
@@ -80,6 +82,14 @@ def test_asking_for_a_source_is_answered(story: Quick) -> None:
     ran = story.build("a")
     assert ran.summary["ok"] is True and ran.ran == 0
     assert "is a source" not in story.bflow("build", "x", "x").err
+
+
+def test_asking_for_a_source_again_is_answered_again(tmp_path: Path) -> None:
+    story = Story(tmp_path)  # by the real way in, which may answer from a snapshot
+    flowfile(story, "x: a")
+    story.write("a", "1")
+    for _ in range(2):
+        assert "a is a source" in story.bflow("build", "a").err
 
 
 # --- An exact name beats a pattern; a rule of the project beats one of the library
@@ -195,7 +205,9 @@ def test_the_leftmost_longest_split_that_can_be_made(story: Quick) -> None:
 
 
 def test_domains_choose_between_splits(story: Quick) -> None:
-    story.write("Flowfile", "b = x_y\nout/{a}_{b}.x: in\n    echo {a} > {out}\nout2/{a}_{c}.x: in\n    echo {a} {c} > {out}\n")
+    story.write(
+        "Flowfile", "b = x_y\nout/{a}_{b}.x: in\n    echo {a} > {out}\nout2/{a}_{c}.x: in\n    echo {a} {c} > {out}\n"
+    )
     story.write("in")
     assert made(story, "out/1_x_y.x") == "1"
     assert made(story, "out2/1_x_y.x") == "1_x y"
@@ -204,7 +216,9 @@ def test_domains_choose_between_splits(story: Quick) -> None:
 # --- While asking, no rule below itself, and no path its own input
 
 
-@pytest.mark.parametrize("plain, packed, goal", list(product((False, True), (False, True), ("a", "a.gz", "a a.gz", "a.gz a"))))
+@pytest.mark.parametrize(
+    "plain, packed, goal", list(product((False, True), (False, True), ("a", "a.gz", "a a.gz", "a.gz a")))
+)
 def test_packing_and_unpacking_do_not_loop(story: Quick, plain: bool, packed: bool, goal: str) -> None:
     story.write("Flowfile", "{x}.gz: {x}\n    gzip -nc < {in} > {out}\n\n{x}: {x}.gz\n    gzip -dc < {in} > {out}\n")
     if packed:
@@ -248,6 +262,14 @@ def test_a_catch_all_alone_ends(story: Quick) -> None:
         assert "needed by a (Flowfile:1:1)" in said
     story.write("a", "1")
     assert story.build("y").ran == 1
+
+
+def test_names_as_long_as_a_file_system_allows(story: Quick) -> None:
+    """That no longer name can exist is an answer too."""
+    story.write("Flowfile", "{x}: {x}.gz\n    gzip -dc < {in} > {out}\n\ny: " + "a" * 255 + "\n    cp {in} {out}\n")
+    story.write("a" * 255, "1")
+    assert story.build("y").ran == 1
+    assert "no rule makes it" in refused(story, "b" * 300)
 
 
 def test_three_forms_of_one_file(story: Quick) -> None:

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
 import pytest
 
+from quick import Quick
 from story import Story
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Iterator[Quick]:
+    """An empty project, and the command in this process; `command` is the real one."""
+    story = Quick(tmp_path)
+    yield story
+    story.close()
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[Story]:
+    """An empty project, and the real command with its snapshots."""
+    story = Story(tmp_path)
+    yield story
+    story.close()
+
 
 SPLIT = """
     chunk = glob(chunks/{chunk}.txt)
@@ -18,29 +40,29 @@ SPLIT = """
 """
 
 
-def test_a_glob_over_a_made_folder_is_evaluated_once_that_is_made(story: Story) -> None:
-    story.write("Flowfile", SPLIT)
-    story.write("words.txt", "b a c")
-    assert story.build().jobs() == [("chunks/",), ("total.txt",), ("up/a.txt",), ("up/b.txt",), ("up/c.txt",)]
-    assert story.read("total.txt") == "A\nB\nC\n"
-    ran = story.build()
+def test_a_glob_over_a_made_folder_is_evaluated_once_that_is_made(command: Story) -> None:
+    command.write("Flowfile", SPLIT)
+    command.write("words.txt", "b a c")
+    assert command.build().jobs() == [("chunks/",), ("total.txt",), ("up/a.txt",), ("up/b.txt",), ("up/c.txt",)]
+    assert command.read("total.txt") == "A\nB\nC\n"
+    ran = command.build()
     assert (ran.ran, ran.up_to_date) == (0, 5)
-    assert "nothing to do" in story.bflow("build").err
-    assert "nothing to do" in story.bflow("build").err
+    assert "nothing to do" in command.bflow("build").err
+    assert "nothing to do" in command.bflow("build").err
 
 
-def test_a_dynamic_list_that_grows_and_shrinks(story: Story) -> None:
-    story.write("Flowfile", SPLIT)
+def test_a_dynamic_list_that_grows_and_shrinks(command: Story) -> None:
+    command.write("Flowfile", SPLIT)
     for words, ran in (("b a", 4), ("b a c", 3), ("a", 2), ("a d", 3), ("b a", 0)):
-        story.write("words.txt", words)
-        assert story.build().ran == ran
-        assert story.read("total.txt").split() == sorted(words.upper().split())
-        assert sorted(p.name for p in story.path("chunks").iterdir()) == sorted(f"{w}.txt" for w in words.split())
-    story.bflow("build")
-    assert "nothing to do" in story.bflow("build").err
-    story.write("words.txt", "x")
-    story.bflow("build")
-    assert story.read("total.txt") == "X\n"
+        command.write("words.txt", words)
+        assert command.build().ran == ran
+        assert command.read("total.txt").split() == sorted(words.upper().split())
+        assert sorted(p.name for p in command.path("chunks").iterdir()) == sorted(f"{w}.txt" for w in words.split())
+    command.bflow("build")
+    assert "nothing to do" in command.bflow("build").err
+    command.write("words.txt", "x")
+    command.bflow("build")
+    assert command.read("total.txt") == "X\n"
 
 
 def test_a_dynamic_list_that_becomes_empty_is_said(story: Story) -> None:
@@ -99,9 +121,9 @@ def test_a_dynamic_pattern_asked_for(story: Story) -> None:
         ("config(list.json, x)", '{"x": ["b", "a"]}'),
     ],
 )
-def test_a_function_over_a_made_file(story: Story, function: str, text: str) -> None:
+def test_a_function_over_a_made_file(command: Story, function: str, text: str) -> None:
     target = "list.json" if "json" in function else "list"
-    story.write(
+    command.write(
         "Flowfile",
         f"""
         x = {function}
@@ -114,10 +136,10 @@ def test_a_function_over_a_made_file(story: Story, function: str, text: str) -> 
             cat {{in}} > {{out}}
     """,
     )
-    story.write("seed")
-    assert story.build().jobs() == [(target,), ("part/a",), ("part/b",), ("total",)]
-    assert story.read("total") == "b\na\n"
-    assert "nothing to do" in story.bflow("build").err
+    command.write("seed")
+    assert command.build().jobs() == [(target,), ("part/a",), ("part/b",), ("total",)]
+    assert command.read("total") == "b\na\n"
+    assert "nothing to do" in command.bflow("build").err
 
 
 def test_a_made_file_that_changes_its_list(story: Story) -> None:
@@ -160,27 +182,25 @@ JOINT = """
 """
 
 
-def test_a_joint_glob_is_evaluated_for_each_bound_name_as_that_is_made(story: Story) -> None:
-    story.write("Flowfile", JOINT)
-    story.write("one.words", "b a")
-    story.write("two.words", "c")
-    assert story.build("one.total").jobs() == [("chunks/one/",), ("one.total",), ("up/one/a.txt",), ("up/one/b.txt",)]
-    assert not story.exists("chunks/two")
-    assert story.build().jobs() == [("chunks/two/",), ("two.total",), ("up/two/c.txt",)]
-    assert (story.read("one.total"), story.read("two.total")) == ("A\nB\n", "C\n")
-    assert "nothing to do" in story.bflow("build").err
-    story.write("two.words", "d e")
-    assert story.build().jobs() == [("chunks/two/",), ("two.total",), ("up/two/d.txt",), ("up/two/e.txt",)]
-    assert story.read("two.total") == "D\nE\n"
+def test_a_joint_glob_is_evaluated_for_each_bound_name_as_that_is_made(command: Story) -> None:
+    command.write("Flowfile", JOINT)
+    command.write("one.words", "b a")
+    command.write("two.words", "c")
+    assert command.build("one.total").jobs() == [("chunks/one/",), ("one.total",), ("up/one/a.txt",), ("up/one/b.txt",)]
+    assert not command.exists("chunks/two")
+    assert command.build().jobs() == [("chunks/two/",), ("two.total",), ("up/two/c.txt",)]
+    assert (command.read("one.total"), command.read("two.total")) == ("A\nB\n", "C\n")
+    assert "nothing to do" in command.bflow("build").err
+    command.write("two.words", "d e")
+    assert command.build().jobs() == [("chunks/two/",), ("two.total",), ("up/two/d.txt",), ("up/two/e.txt",)]
+    assert command.read("two.total") == "D\nE\n"
 
 
 def test_one_branch_goes_on_while_the_splitter_of_another_runs(story: Story) -> None:
     """`one` is done as soon as its own splitter is: that of `two` waits for it."""
-    flowfile = JOINT.replace(
-        "chunks/{s}/: {s}.words\n",
-        "chunks/{s}/: {s}.words\n        if [ {s} = two ]; then i=0; until [ -e ../../../one.total ] || [ $i -gt 200 ]; do sleep 0.05; i=$((i+1)); done;"
-        " [ -e ../../../one.total ]; fi\n",
-    )
+    wait = 'i=0; until [ -e "$1" ] || [ $((i+=1)) -gt 200 ]; do sleep 0.05; done; [ -e "$1" ]'
+    story.write("wait.sh", wait)
+    flowfile = JOINT.replace("for w", f"if [ {{s}} = two ]; then sh wait.sh {story.root}/one.total; fi; for w")
     story.write("Flowfile", flowfile)
     story.write("one.words", "a")
     story.write("two.words", "c")
@@ -223,8 +243,8 @@ def test_a_joint_dynamic_name_in_a_recipe_and_a_gathering_over_all(story: Story)
     assert story.read("every") == text.replace("two/a", "two/c")
 
 
-def test_two_levels_of_dynamic_domains(story: Story) -> None:
-    story.write(
+def test_two_levels_of_dynamic_domains(command: Story) -> None:
+    command.write(
         "Flowfile",
         """
         a = lines(groups)
@@ -240,13 +260,13 @@ def test_two_levels_of_dynamic_domains(story: Story) -> None:
             cat {in} > {out}
     """,
     )
-    story.write("seed", "x:1 2\ny:3\n")
-    assert story.build().ran == 7
-    assert story.read("total") == "x 1\nx 2\ny 3\n"
-    assert "nothing to do" in story.bflow("build").err
-    story.write("seed", "y:4\nz:5 6\n")
-    story.build()
-    assert story.read("total") == "y 4\nz 5\nz 6\n"
+    command.write("seed", "x:1 2\ny:3\n")
+    assert command.build().ran == 7
+    assert command.read("total") == "x 1\nx 2\ny 3\n"
+    assert "nothing to do" in command.bflow("build").err
+    command.write("seed", "y:4\nz:5 6\n")
+    command.build()
+    assert command.read("total") == "y 4\nz 5\nz 6\n"
 
 
 def test_a_splitter_of_what_a_splitter_made(story: Story) -> None:
@@ -372,11 +392,11 @@ def test_a_command_over_a_dynamic_name(story: Story) -> None:
     assert story.read("out").split() == ["1", "1"]  # n follows x: one command for each value
 
 
-def test_a_glob_of_other_things_does_not_wait(story: Story) -> None:
+def test_a_glob_of_other_things_does_not_wait(command: Story) -> None:
     """A glob that no dynamic target can match is known at once, and may be the splitter's own input."""
-    story.write("a.md")
-    story.write("b.md")
-    story.write(
+    command.write("a.md")
+    command.write("b.md")
+    command.write(
         "Flowfile",
         """
         doc = glob(*.md)
@@ -388,8 +408,8 @@ def test_a_glob_of_other_things_does_not_wait(story: Story) -> None:
             cat {in} | tee {out}
     """,
     )
-    assert story.build().jobs() == [("chunks/",), ("up/a.md", "a.md.txt"), ("up/b.md", "b.md.txt")]
-    assert "nothing to do" in story.bflow("build").err
+    assert command.build().jobs() == [("chunks/",), ("up/a.md", "a.md.txt"), ("up/b.md", "b.md.txt")]
+    assert "nothing to do" in command.bflow("build").err
 
 
 def test_a_glob_over_dynamic_targets_waits_for_them(story: Story) -> None:
@@ -443,7 +463,8 @@ def test_a_follower_over_a_made_folder(story: Story) -> None:
     """As the joint form: `c` follows `s`, which has values of its own."""
     story.write(
         "Flowfile",
-        JOINT.replace("(s, c) = glob(chunks", "c = glob(chunks") + "\n    every: up/{s}/{c}.txt\n        echo {in} > {out}\n",
+        JOINT.replace("(s, c) = glob(chunks", "c = glob(chunks")
+        + "\n    every: up/{s}/{c}.txt\n        echo {in} > {out}\n",
     )
     story.write("one.words", "b a")
     story.write("two.words", "c")
@@ -454,12 +475,12 @@ def test_a_follower_over_a_made_folder(story: Story) -> None:
 
 def test_splitters_that_one_word_waits_for_run_side_by_side(story: Story) -> None:
     """Each waits for the other to have begun."""
-    flowfile = JOINT.replace(
-        "for w in",
-        "touch {scratch}/{s}; i=0; until [ -e {scratch}/one ] && [ -e {scratch}/two ] || [ $i -gt 200 ]; do sleep 0.05; i=$((i+1)); done; "
-        "[ $i -le 200 ]; for w in",
-    )
-    flowfile = f"scratch = {story.root.parent}/scratch\n" + __import__("textwrap").dedent(flowfile) + "every: up/{s}/{c}.txt\n    echo {in} > {out}\n"
+    wait = 'i=0; until [ -e "$1" ] || [ $((i+=1)) -gt 200 ]; do sleep 0.05; done; [ -e "$1" ]'
+    story.write("wait.sh", wait)
+    scratch = story.root.parent / "scratch"
+    both = f"touch {scratch}/{{s}}; sh wait.sh {scratch}/one; sh wait.sh {scratch}/two; for w"
+    every = "every: up/{s}/{c}.txt\n    echo {in} > {out}\n"
+    flowfile = dedent(JOINT.replace("for w", both)) + every
     story.write("../scratch/.keep")
     story.write("Flowfile", flowfile)
     story.write("one.words", "a")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from quick import Quick
 
 
@@ -114,8 +115,31 @@ def test_a_file_that_the_folder_is_made_without(story: Quick) -> None:
     assert "d/none" in ran.err and "made without it" in ran.err
 
 
+def test_a_file_asked_for_that_the_folder_is_made_without(story: Quick) -> None:
+    story.write("Flowfile", "d/: in\n    cp {in} d/one\n")
+    story.write("in")
+    for _ in range(2):
+        ran = story.build("d/none", ok=2)
+        assert "d/none is not there: d/ was made without it" in ran.err and ran.summary["ok"] is False
+    assert story.build("d/one").up_to_date == 1
+
+
+def test_a_folder_that_reads_a_file_in_it(story: Quick) -> None:
+    story.write("Flowfile", "d/: d/in\n    cp {in} d/one\n")
+    story.write("d/in")
+    assert "Flowfile:1:5: a cycle: d/ needs d/in, which is made with it" in refused(story)
+
+
+def test_the_whole_project_is_no_input(story: Quick) -> None:
+    story.write("Flowfile", "x: ./\n    ls {in} > {out}\n")
+    assert "Flowfile:1:4: the whole project cannot be an input" in refused(story)
+
+
 def test_made_folders_by_pattern(story: Quick) -> None:
-    story.write("Flowfile", "s = a b\nall: {s}.n\n{s}.n: d/{s}/\n    ls {in} | wc -l > {out}\n\nd/{s}/: {s}.in\n    cp {in} {out}\n")
+    story.write(
+        "Flowfile",
+        "s = a b\nall: {s}.n\n{s}.n: d/{s}/\n    ls {in} | wc -l > {out}\n\nd/{s}/: {s}.in\n    cp {in} {out}\n",
+    )
     story.write("a.in")
     story.write("b.in")
     assert story.build().ran == 4
@@ -226,7 +250,10 @@ def test_a_pattern_below_a_folder_that_is_a_target(story: Quick, goals: tuple[st
 
 
 def test_a_pattern_that_could_make_anything_is_no_overlap(story: Quick) -> None:
-    story.write("Flowfile", "out/: in\n    cp {in} out/a\n\n{x}: {x}.gz\n    gzip -dc < {in} > {out}\n\ny: out/a\n    cp {in} {out}\n")
+    story.write(
+        "Flowfile",
+        "out/: in\n    cp {in} out/a\n\n{x}: {x}.gz\n    gzip -dc < {in} > {out}\n\ny: out/a\n    cp {in} {out}\n",
+    )
     story.write("in", "1")
     story.build("y")
     assert story.read("y") == "1"
@@ -278,7 +305,10 @@ def test_folders_and_globs_outside_the_project(story: Quick) -> None:
 
 
 def test_a_way_out_and_back_in_is_inside(story: Quick) -> None:
-    story.write("Flowfile", f"x: ../project/made {story.root}/made2\n    cat {{in}} > {{out}}\n\n{{n}}: in\n    cp {{in}} {{out}}\n")
+    story.write(
+        "Flowfile",
+        f"x: ../project/made {story.root}/made2\n    cat {{in}} > {{out}}\n\n{{n}}: in\n    cp {{in}} {{out}}\n",
+    )
     story.write("in", "1")
     assert story.build("x").jobs() == [("made",), ("made2",), ("x",)]
 
@@ -298,7 +328,21 @@ def test_the_key_has_the_name_as_written(story: Quick) -> None:
 def test_an_output_folder_that_is_a_link_to_elsewhere(story: Quick) -> None:
     story.path("../scratch").mkdir()
     story.path("out").symlink_to(story.path("../scratch").resolve())
-    story.write("Flowfile", "all: out/x out/d/ y\n\nout/x: in\n    cp {in} {out}\n\nout/d/: in\n    cp {in} {out}\n\ny: out/x out/d/in\n    cat {in} > {out}\n")
+    story.write(
+        "Flowfile",
+        """
+        all: out/x out/d/ y
+
+        out/x: in
+            cp {in} {out}
+
+        out/d/: in
+            cp {in} {out}
+
+        y: out/x out/d/in
+            cat {in} > {out}
+        """,
+    )
     story.write("in", "1")
     assert story.build().ran == 3
     assert story.path("out").is_symlink()

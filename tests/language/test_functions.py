@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+from quick import Quick
 from story import Story
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Iterator[Quick]:
+    """An empty project, and the command in this process; `command` is the real one."""
+    story = Quick(tmp_path)
+    yield story
+    story.close()
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[Story]:
+    """An empty project, and the real command with its snapshots."""
+    story = Story(tmp_path)
+    yield story
+    story.close()
 
 
 def says(story: Story, flowfile: str, *words: str, env: dict[str, str | None] | None = None) -> str:
@@ -169,18 +189,18 @@ def test_shell(story: Story) -> None:
     assert "status 1" in err and "no" in err
 
 
-def test_a_shell_is_run_at_every_start_and_its_output_is_what_is_tracked(story: Story) -> None:
-    story.write("Flowfile", "x = shell(echo . >> ../calls; cat ../answer)\nout:\n    echo {x} > {out}\n")
-    story.write("../answer", "1")
+def test_a_shell_is_run_at_every_start_and_its_output_is_what_is_tracked(command: Story) -> None:
+    command.write("Flowfile", "x = shell(echo . >> ../calls; cat ../answer)\nout:\n    echo {x} > {out}\n")
+    command.write("../answer", "1")
     calls = 0
     for answer, text in (("1", "done"), ("1", "nothing to do"), ("2", "done"), ("2", "nothing to do")):
-        story.write("../answer", answer)
-        assert text in story.bflow("build").err
-        assert story.read("out") == answer + "\n"
-        before, calls = calls, len(story.read("../calls"))
+        command.write("../answer", answer)
+        assert text in command.bflow("build").err
+        assert command.read("out") == answer + "\n"
+        before, calls = calls, len(command.read("../calls"))
         assert calls > before
-    story.bflow("build", "-n")
-    assert len(story.read("../calls")) > calls
+    command.bflow("build", "-n")
+    assert len(command.read("../calls")) > calls
 
 
 def test_shells_run_in_written_order_once(story: Story) -> None:
@@ -230,40 +250,46 @@ def test_a_call_that_is_wrong_is_an_error_at_its_place(story: Story, value: str)
     ],
 )
 def test_what_a_function_reads_is_tracked(
-    story: Story, value: str, path: str, first: str | None, second: str, expected: tuple[str, str]
+    command: Story, value: str, path: str, first: str | None, second: str, expected: tuple[str, str]
 ) -> None:
-    story.write("d/1.txt")
-    story.write("Flowfile", f"x = {value}\nout:\n    echo {{x}} > {{out}}\n")
+    command.write("d/1.txt")
+    command.write("Flowfile", f"x = {value}\nout:\n    echo {{x}} > {{out}}\n")
     if first is not None:
-        story.write(path, first)
-    story.bflow("build")
-    assert story.read("out").strip() == expected[0]
-    assert "nothing to do" in story.bflow("build").err
-    story.write(path, second)
-    story.bflow("build")
-    assert story.read("out").strip() == expected[1]
+        command.write(path, first)
+    command.bflow("build")
+    assert command.read("out").strip() == expected[0]
+    assert "nothing to do" in command.bflow("build").err
+    command.write(path, second)
+    command.bflow("build")
+    assert command.read("out").strip() == expected[1]
     if first is None:
-        story.remove(path)
-        story.bflow("build")
-        assert story.read("out").strip() == expected[0]
+        command.remove(path)
+        command.bflow("build")
+        assert command.read("out").strip() == expected[0]
 
 
-def test_a_variable_of_the_environment_is_tracked(story: Story) -> None:
-    story.write("Flowfile", "x = env(A, none)\ny ?= 1\nout:\n    echo {x} {y} > {out}\n")
-    for env, text in (({}, "none 1"), ({"A": "a"}, "a 1"), ({"A": "a", "y": "2"}, "a 2"), ({"A": "b"}, "b 1"), ({}, "none 1")):
-        story.bflow("build", env=env)  # type: ignore[arg-type]
-        assert story.read("out").strip() == text
-        assert "nothing to do" in story.bflow("build", env=env).err  # type: ignore[arg-type]
+def test_a_variable_of_the_environment_is_tracked(command: Story) -> None:
+    command.write("Flowfile", "x = env(A, none)\ny ?= 1\nout:\n    echo {x} {y} > {out}\n")
+    for env, text in (
+        ({}, "none 1"),
+        ({"A": "a"}, "a 1"),
+        ({"A": "a", "y": "2"}, "a 2"),
+        ({"A": "b"}, "b 1"),
+        ({}, "none 1"),
+    ):
+        command.bflow("build", env=env)  # type: ignore[arg-type]
+        assert command.read("out").strip() == text
+        assert "nothing to do" in command.bflow("build", env=env).err  # type: ignore[arg-type]
 
 
-def test_a_follower_s_reads_are_tracked(story: Story) -> None:
-    story.write("kind/a.txt", "x\n")
-    story.write("Flowfile", "kind = lines(kind/{s}.txt)\n{s}.out:\n    echo {s} {kind} > {out}\n")
-    story.bflow("build", "a.out")
-    assert story.read("a.out") == "a x\n"
-    story.write("kind/a.txt", "y\n")
-    story.bflow("build", "a.out")
-    assert story.read("a.out") == "a y\n"
+def test_a_follower_s_reads_are_tracked(command: Story) -> None:
+    command.write("kind/a.txt", "x\n")
+    command.write("Flowfile", "kind = lines(kind/{s}.txt)\n{s}.out:\n    echo {s} {kind} > {out}\n")
+    command.bflow("build", "a.out")
+    assert command.read("a.out") == "a x\n"
+    command.write("kind/a.txt", "y\n")
+    command.bflow("build", "a.out")
+    assert command.read("a.out") == "a y\n"
 
 
 # ---- what globs see

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+from quick import Quick
 from story import Story
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Iterator[Quick]:
+    """An empty project, and the command in this process."""
+    story = Quick(tmp_path)
+    yield story
+    story.close()
 
 
 def says(story: Story, flowfile: str, *words: str, env: dict[str, str | None] | None = None) -> list[str]:
@@ -134,7 +146,9 @@ def test_a_joint_assignment_joins_on_a_name_assigned_before(story: Story) -> Non
 
 
 def test_a_join_keeps_the_order_of_the_earlier(story: Story) -> None:
-    flowfile = "x = 3 1 2\ny = b a\n(y, x, z) = a 1 p, b 3 q, a 3 r, c 1 s, b 9 t\nout: d/{x}{y}{z}\n    echo {in} > {out}\n"
+    flowfile = (
+        "x = 3 1 2\ny = b a\n(y, x, z) = a 1 p, b 3 q, a 3 r, c 1 s, b 9 t\nout: d/{x}{y}{z}\n    echo {in} > {out}\n"
+    )
     assert says(story, flowfile + ANY) == ["d/3bq d/3ar d/1ap"]
 
 
@@ -155,7 +169,8 @@ def test_a_list_before_a_glob_selects(story: Story) -> None:
 def test_a_list_before_a_joint_glob_selects(story: Story) -> None:
     for name in ("s01_1", "s01_2", "s02_1", "s03_1"):
         story.write(f"data/{name}.nii")
-    flowfile = "subject = s03 s01\n(subject, run) = glob(data/{subject}_{run}.nii)\nout: data/{subject}_{run}.nii\n    echo {in} : {run} > {out}\n"
+    names = "subject = s03 s01\n(subject, run) = glob(data/{subject}_{run}.nii)\n"
+    flowfile = names + "out: data/{subject}_{run}.nii\n    echo {in} : {run} > {out}\n"
     assert says(story, flowfile) == ["data/s03_1.nii data/s01_1.nii data/s01_2.nii : 1 2"]
     assert says(story, flowfile, "out", "subject=s01", "run=2") == ["data/s01_2.nii : 2"]
 
@@ -200,7 +215,9 @@ def test_an_override_that_no_row_has_runs_nothing_and_names_what_is_near(story: 
 
 
 def test_rows_may_hold_other_names_and_the_cells_before(story: Story) -> None:
-    flowfile = "dir = data\n(s, f) = a {dir}/{s}.txt, b {dir}/{s}_1.txt {dir}/{s}_2.txt\nout:\n    echo {s}={f} > {out}\n"
+    flowfile = (
+        "dir = data\n(s, f) = a {dir}/{s}.txt, b {dir}/{s}_1.txt {dir}/{s}_2.txt\nout:\n    echo {s}={f} > {out}\n"
+    )
     assert says(story, flowfile) == ["a=data/a.txt b=data/b_1.txt b=data/b_2.txt"]
     assert says(story, flowfile, "out", "dir=x") == ["a=x/a.txt b=x/b_1.txt b=x/b_2.txt"]
 
@@ -239,8 +256,10 @@ def test_a_follower_of_joint_names(story: Story) -> None:
 
 @pytest.mark.parametrize("order", [("sample", "lane"), ("lane", "sample")])
 def test_an_input_with_both_a_joint_and_a_plain_name(story: Story, order: tuple[str, str]) -> None:
-    word = "d/{%s}-{v}-{%s}" % order
-    flowfile = f"(sample, lane) = b 1, a 1, a 2\nv = 9 8\nout: {word}\n    echo {{in}} : {{sample}}{{v}} > {{out}}\n" + ANY
+    word = "d/{{{}}}-{{v}}-{{{}}}".format(*order)
+    flowfile = (
+        f"(sample, lane) = b 1, a 1, a 2\nv = 9 8\nout: {word}\n    echo {{in}} : {{sample}}{{v}} > {{out}}\n" + ANY
+    )
     rows = [("b", "1"), ("a", "1"), ("a", "2")]
     if order[0] == "sample":
         # all that belongs together is chosen where its first name stands

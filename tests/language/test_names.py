@@ -1,11 +1,11 @@
 """Names and domains, through the command: values, patterns, wildcards, expansion, followers, overrides, scopes.
 
-Each test is one sentence of the language's description. Joint names are in test_joint.py, functions in test_functions.py.
+Each test is one sentence of the language's description. test_joint.py has joint names, test_functions.py functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,24 @@ from buildflow.flow import Flow
 from buildflow.job import Job
 from buildflow.plan.resolve import Resolver
 from buildflow.state import State
+from quick import Quick
 from story import CHECKOUT, Story
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Iterator[Quick]:
+    """An empty project, and the command in this process; `command` is the real one."""
+    story = Quick(tmp_path)
+    yield story
+    story.close()
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[Story]:
+    """An empty project, and the real command with its snapshots."""
+    story = Story(tmp_path)
+    yield story
+    story.close()
 
 
 def says(story: Story, flowfile: str, *words: str, env: dict[str, str | None] | None = None) -> str:
@@ -427,7 +444,7 @@ def test_a_follower_binds_in_a_target_by_what_its_function_gives(story: Story) -
 # ---- empty domains
 
 
-def test_an_empty_domain_expands_to_nothing_and_is_said_once_a_build(story: Story) -> None:
+def test_an_empty_domain_expands_to_nothing_and_is_said_once_a_build(command: Story) -> None:
     flowfile = """
         s = glob(none/{s}.txt)
         all: o/{s}.a o/{s}.b out
@@ -437,14 +454,14 @@ def test_an_empty_domain_expands_to_nothing_and_is_said_once_a_build(story: Stor
             echo .{in} -{s} {s} . > {out}
     """
     said = "bflow: Flowfile:1: s has no values: glob(none/{s}.txt) finds nothing\n"
-    story.write("Flowfile", flowfile)
-    assert story.bflow("build").err.count(said) == 1
-    assert story.read("out") == ".\n"
-    ran = story.bflow("build")
+    command.write("Flowfile", flowfile)
+    assert command.bflow("build").err.count(said) == 1
+    assert command.read("out") == ".\n"
+    ran = command.bflow("build")
     assert ran.err.startswith(said) and "nothing to do" in ran.err
-    assert said not in story.bflow("build", "-q").err
-    story.write("none/a.txt")
-    ran = story.build()
+    assert said not in command.bflow("build", "-q").err
+    command.write("none/a.txt")
+    ran = command.build()
     assert ran.jobs() == [("o/a.a", "o/a.b"), ("out",)]
 
 
@@ -576,8 +593,8 @@ def test_holes_are_resolved_from_the_final_values(story: Story) -> None:
 
 
 def test_a_circle_is_an_error_where_it_is_used(story: Story) -> None:
-    flowfile = "x = {y}\ny = {x} 1\nz = {z} 1\nother:\n    echo > {out}\nout:\n    echo {x} > {out}\nlast:\n    echo {z} > {out}\n"
-    story.write("Flowfile", flowfile)
+    rules = "other:\n    echo > {out}\nout:\n    echo {x} > {out}\nlast:\n    echo {z} > {out}\n"
+    story.write("Flowfile", "x = {y}\ny = {x} 1\nz = {z} 1\n" + rules)
     story.build("other")
     err = story.bflow("build", "out", ok=2).err
     assert "Flowfile:" in err and "holds itself" in err
@@ -614,7 +631,10 @@ def test_a_wildcard_with_no_assigned_name_near_it_is_no_misspelt_variable(story:
 
 
 def test_a_wildcard_with_a_domain_is_no_misspelt_variable(story: Story) -> None:
-    story.write("Flowfile", "subject = b\nsubjects = c d\nsubjec ~ .*\n{subjects}.x:\n    echo > {out}\n{subjec}.y:\n    echo > {out}\n")
+    story.write(
+        "Flowfile",
+        "subject = b\nsubjects = c d\nsubjec ~ .*\n{subjects}.x:\n    echo > {out}\n{subjec}.y:\n    echo > {out}\n",
+    )
     assert story.build("c.x", "e.y").ran == 2
 
 
@@ -627,7 +647,7 @@ def test_a_local_include_shares_the_scope(story: Story) -> None:
 
 
 @pytest.fixture
-def library(story: Story, tmp_path: Path) -> Callable[[str, str], dict[str, str]]:
+def library(command: Story, tmp_path: Path) -> Callable[[str, str], dict[str, str]]:
     """Gives the command a rule library of the test's own: `library(name, text)` is the environment to run it in."""
     package = tmp_path / "package" / "buildflow"
     package.mkdir(parents=True)
@@ -636,50 +656,52 @@ def library(story: Story, tmp_path: Path) -> Callable[[str, str], dict[str, str]
             (package / entry.name).symlink_to(entry)
 
     def add(name: str, text: str) -> dict[str, str]:
-        story.write(package / "rules" / name, text)
+        command.write(package / "rules" / name, text)
         return {"PYTHONPATH": str(package.parent)}
 
     return add
 
 
-def test_a_library_has_its_own_scope(story: Story, library: Callable[[str, str], dict[str, str]]) -> None:
+def test_a_library_has_its_own_scope(command: Story, library: Callable[[str, str], dict[str, str]]) -> None:
     env = library("own.flow", "x = library\nname ~ [a-z]+\n{name}.own: {name}.src\n    echo {name} {x} > {out}\n")
-    story.write("a.src")
-    story.write("Flowfile", "include <own.flow>\nname = b c\nx = project\nout: a.own\n    echo {x} $(cat {in}) > {out}\n")
-    story.build("out", env=env)
-    assert story.read("out") == "project a library\n"
+    command.write("a.src")
+    command.write(
+        "Flowfile", "include <own.flow>\nname = b c\nx = project\nout: a.own\n    echo {x} $(cat {in}) > {out}\n"
+    )
+    command.build("out", env=env)
+    assert command.read("out") == "project a library\n"
 
 
-def test_a_library_sees_only_what_it_is_given(story: Story, library: Callable[[str, str], dict[str, str]]) -> None:
+def test_a_library_sees_only_what_it_is_given(command: Story, library: Callable[[str, str], dict[str, str]]) -> None:
     env = library("own.flow", "out:\n    echo {x} > {out}\n")
-    story.write("Flowfile", "x = project\ninclude <own.flow>\n")
-    assert "{x}" in story.bflow("build", "out", ok=2, env=env).err
-    story.write("Flowfile", "y = 1 2\ninclude <own.flow> x={y}\ny = 3 4\n")
-    story.build("out", env=env)
-    assert story.read("out") == "3 4\n"
+    command.write("Flowfile", "x = project\ninclude <own.flow>\n")
+    assert "{x}" in command.bflow("build", "out", ok=2, env=env).err
+    command.write("Flowfile", "y = 1 2\ninclude <own.flow> x={y}\ny = 3 4\n")
+    command.build("out", env=env)
+    assert command.read("out") == "3 4\n"
 
 
 def test_a_library_file_may_be_included_several_times(
-    story: Story, library: Callable[[str, str], dict[str, str]]
+    command: Story, library: Callable[[str, str], dict[str, str]]
 ) -> None:
     env = library("own.flow", "x ?= no\n{dir}/x.txt:\n    echo {x} > {out}\n")
-    story.write("Flowfile", "include <own.flow> x=1 dir=a\ninclude <own.flow> x='2 3' dir=b\nall: a/x.txt b/x.txt\n")
-    story.build(env=env)
-    assert (story.read("a/x.txt"), story.read("b/x.txt")) == ("1\n", "2 3\n")
+    command.write("Flowfile", "include <own.flow> x=1 dir=a\ninclude <own.flow> x='2 3' dir=b\nall: a/x.txt b/x.txt\n")
+    command.build(env=env)
+    assert (command.read("a/x.txt"), command.read("b/x.txt")) == ("1\n", "2 3\n")
 
 
 @pytest.mark.parametrize("operator", ["?=", "="])
 def test_who_wins_for_the_names_of_a_library(
-    story: Story, library: Callable[[str, str], dict[str, str]], operator: str
+    command: Story, library: Callable[[str, str], dict[str, str]], operator: str
 ) -> None:
     env = library("own.flow", f"x {operator} library\nout:\n    echo {{x}} > {{out}}\n")
     outer = {**env, "x": "environment"}
     soft = operator == "?="
 
     def built(flowfile: str, *words: str, env: dict[str, str]) -> str:
-        story.write("Flowfile", flowfile)
-        story.build("out", *words, env=env)
-        return story.read("out").strip()
+        command.write("Flowfile", flowfile)
+        command.build("out", *words, env=env)
+        return command.read("out").strip()
 
     given, plain = "include <own.flow> x=include\n", "include <own.flow>\n"
     assert built(plain, env=env) == "library"
@@ -689,28 +711,28 @@ def test_who_wins_for_the_names_of_a_library(
         assert built(given, "x=command", env=outer) == "command"
         assert built(plain, "x=command", env=outer) == "command"
     else:
-        assert "x=command" in story.bflow("build", "out", "x=command", ok=2, env=env).err
+        assert "x=command" in command.bflow("build", "out", "x=command", ok=2, env=env).err
         # the project's own x is another name, and what is given holds it
         flowfile = "x = 1\ninclude <own.flow> x={x}\n"
         assert built(flowfile, "x=command", env=env) == "command"
 
 
-def test_a_library_may_add_to_its_own_names(story: Story, library: Callable[[str, str], dict[str, str]]) -> None:
+def test_a_library_may_add_to_its_own_names(command: Story, library: Callable[[str, str], dict[str, str]]) -> None:
     env = library("own.flow", "x ?= a\nx += b\nout:\n    echo {x} > {out}\n")
-    story.write("Flowfile", "include <own.flow>\n")
-    story.build("out", env=env)
-    assert story.read("out") == "a b\n"
-    story.build("out", "x=c", env=env)
-    assert story.read("out") == "c\n"
+    command.write("Flowfile", "include <own.flow>\n")
+    command.build("out", env=env)
+    assert command.read("out") == "a b\n"
+    command.build("out", "x=c", env=env)
+    assert command.read("out") == "c\n"
 
 
 def test_a_name_of_the_library_may_be_given_to_itself(
-    story: Story, library: Callable[[str, str], dict[str, str]]
+    command: Story, library: Callable[[str, str], dict[str, str]]
 ) -> None:
     env = library("own.flow", "CFLAGS ?= -O0\nout:\n    echo {CFLAGS} > {out}\n")
-    story.write("Flowfile", "CFLAGS ?= -O2 -Wall\ninclude <own.flow> CFLAGS={CFLAGS}\n")
-    story.build("out", env=env)
-    assert story.read("out") == "-O2 -Wall\n"
+    command.write("Flowfile", "CFLAGS ?= -O2 -Wall\ninclude <own.flow> CFLAGS={CFLAGS}\n")
+    command.build("out", env=env)
+    assert command.read("out") == "-O2 -Wall\n"
 
 
 # ---- reserved names, and names with two meanings

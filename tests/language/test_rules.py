@@ -1,4 +1,4 @@
-"""The sentences of "Rules" in the language's page: labels, globs, targets, aliases, order-only, phony, the default, words.
+"""The sentences of "Rules" in the language's page: labels, globs, targets, aliases, phony, the default, words.
 
 Which rule makes a file is in test_choice, folders and what lies outside in test_folders.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from quick import Quick
 
 
@@ -191,7 +192,10 @@ def test_targets_use_the_same_wildcards(story: Quick) -> None:
         ("good: a ; touch {out}\nx ./y: a ; touch {out}\ny: b ; touch {out}", "Flowfile:5:1: two rules make y"),
         ("good: a ; touch {out}\nn = x\n{n}: a ; touch {out}\nx: b ; touch {out}", "Flowfile:6:1: two rules make x"),
         ("good: a ; touch {out}\nx x: a ; touch {out}", "Flowfile:3:3: the target x stands twice in one rule"),
-        ("good: a ; touch {out}\nd/x d/./x: a ; touch {out}", "Flowfile:3:5: the target d/./x stands twice in one rule"),
+        (
+            "good: a ; touch {out}\nd/x d/./x: a ; touch {out}",
+            "Flowfile:3:5: the target d/./x stands twice in one rule",
+        ),
         ("good: a ; touch {out}\n{n}.o {n}.o: a ; touch {out}", "Flowfile:3:7: the target {n}.o stands twice"),
         ("good: a ; touch {out}\n[phony]\nx: a ; true\nx: b ; touch {out}", "Flowfile:6:1: two rules make x"),
     ],
@@ -211,7 +215,9 @@ def test_the_other_rule_is_shown(story: Quick) -> None:
 
 
 def test_rules_without_a_recipe_for_one_target_add_up(story: Quick) -> None:
-    story.write("Flowfile", lines("all: x\nall: y\nall: x z\nx: a ; cp {in} {out}\ny: a ; cp {in} {out}\nz: a ; cp {in} {out}"))
+    story.write(
+        "Flowfile", lines("all: x\nall: y\nall: x z\nx: a ; cp {in} {out}\ny: a ; cp {in} {out}\nz: a ; cp {in} {out}")
+    )
     story.write("a")
     assert story.build().ran == 3
     assert story.files() == ["Flowfile", "a", "x", "y", "z"]
@@ -366,7 +372,9 @@ def test_an_alias_adds_whichever_target_is_asked_for(story: Quick) -> None:
 
 
 def test_an_alias_adds_to_a_phony(story: Quick) -> None:
-    story.write("Flowfile", lines("test: x\n[phony]\ntest: y ; echo {in}\n{n}:\n    touch {out}".replace("\n    ", " ; ")))
+    story.write(
+        "Flowfile", lines("test: x\n[phony]\ntest: y ; echo {in}\n{n}:\n    touch {out}".replace("\n    ", " ; "))
+    )
     assert story.bflow("build", "test").out == "y x\n"
 
 
@@ -564,6 +572,23 @@ def test_file_and_directory_options(story: Quick) -> None:
     assert "cannot go to nope" in story.bflow("-C", "nope", "build", ok=2).err
 
 
+def test_words_that_lead_back_into_the_project(story: Quick, tmp_path: Path) -> None:
+    """By way of another folder, or of a link to the project (a shell's $PWD)."""
+    story.write("Flowfile", "{n}.txt: in\n    cp {in} {out}\n")
+    story.write("in")
+    (tmp_path / "link").symlink_to(story.root)
+    words = (f"../{story.root.name}/a.txt", tmp_path / "link" / "b.txt", tmp_path / "link" / "sub" / ".." / "c.txt")
+    assert story.build(*words).jobs() == [("a.txt",), ("b.txt",), ("c.txt",)]
+    assert "is a source" in story.bflow("build", "../project/in", "/etc/passwd").err
+
+
+def test_the_projects_own_folder_is_all_that_is_sure_to_be_in_it(story: Quick) -> None:
+    story.write("Flowfile", lines("n = 1 2\n{n}.a: ; touch {out}\n{free}.b: ; touch {out}\nsub/x: ; touch {out}"))
+    assert story.build(".").jobs() == [("1.a",), ("2.a",), ("sub/x",)]
+    assert story.build(".", cwd="sub").up_to_date == 1
+    assert story.build("..", cwd="sub").up_to_date == 3
+
+
 def test_a_target_pattern_builds_all(story: Quick) -> None:
     story.write("Flowfile", lines("s = a b\nv = 1 2\nout/{s}_{v}.x: ; touch {out}\n{z}.y: ; touch {out}"))
     assert story.build("out/{s}_1.x").jobs() == [("out/a_1.x",), ("out/b_1.x",)]
@@ -585,7 +610,20 @@ def test_an_empty_word_is_refused(story: Quick) -> None:
 # --- Names of files
 
 
-NAMES = ["a b", "it's", 'say "hi"', "$HOME", "ünïcode", "new\nline", "-dash", "semi;colon", "a&b", "{brace}", "ta\tb", "#x"]
+NAMES = [
+    "a b",
+    "it's",
+    'say "hi"',
+    "$HOME",
+    "ünïcode",
+    "new\nline",
+    "-dash",
+    "semi;colon",
+    "a&b",
+    "{brace}",
+    "ta\tb",
+    "#x",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

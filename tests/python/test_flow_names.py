@@ -193,6 +193,7 @@ BAD: Iterable[tuple[Callable[[Flow], Any], str]] = [
     (lambda flow: flow.rule("", shell="true"), "empty target"),
     (lambda flow: flow.rule("x", inputs={"a-b": "y"}, shell="true"), "no name for a file"),
     (lambda flow: flow.rule("x", shell="a", python="b"), "one recipe"),
+    (lambda flow: flow.rule(r"{n,\d+}.txt", shell="a"), r"n ~ \\d\+"),
     (
         lambda flow: flow.rule("x", shell=["a"]),  # type: ignore[arg-type]
         "a recipe is text",

@@ -1,4 +1,4 @@
-"""After the run: outputs that are wrong, inputs that changed, what a failed job leaves; what is said and what stands."""
+"""After the run: wrong outputs, inputs that changed, what a failed job leaves; what is said and what stands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ WRONG = [
     ("ln -s {out} {out}", "the output out is a link that leads nowhere"),
     ("echo half > {out}; exit 3", "its recipe ended with status 3"),
     ("echo half > {out}; kill -KILL $$", "it was ended by the signal SIGKILL"),
-    ("echo half > {out}; bash -c 'kill -SEGV $$'; true", "its recipe ended with status 139 (a command of it ended by SIGSEGV)"),
+    (
+        "echo half > {out}; bash -c 'kill -SEGV $$'; true",
+        "its recipe ended with status 139 (a command of it ended by SIGSEGV)",
+    ),
     ("echo half > {out}; false | true", "its recipe ended with status 1"),
     ("echo half > {out}; echo $UNSET_NAME", "its recipe ended with status 1"),
 ]
@@ -51,7 +54,10 @@ FOLDERS = [
     ("rmdir {out}", "did not make its output d/"),
     ("mkfifo {out}x", "the output d/ holds d/x, which is a fifo"),
     ("mkdir {out}sub; ln -s ../../in {out}sub/x", ""),
-    ("mkdir {out}sub; ln -s ../../gone {out}sub/x", "the output d/ holds the link d/sub/x, which leads nowhere (../../gone)"),
+    (
+        "mkdir {out}sub; ln -s ../../gone {out}sub/x",
+        "the output d/ holds the link d/sub/x, which leads nowhere (../../gone)",
+    ),
     ("ln -s $PWD/gone {out}x", "the output d/ holds the link d/x, which leads nowhere"),
     ("ln -s /etc/passwd {out}x; ln -s x {out}y; ln -s gone {out}z", ""),
     ("ln -s $PWD/in {out}x; ln in {out}y; echo n > {out}a; ln {out}a {out}b", ""),
@@ -102,7 +108,9 @@ def test_a_link_to_an_input_or_output_is_committed_as_its_content(quick: Quick, 
 
 
 SMALL_AND_LARGE = pytest.mark.parametrize("size", [3, MIB + 1])
-EDITS = pytest.mark.parametrize("edit", ["echo more >> in", "chmod +x in", "truncate -s 1 in", "cp in c; mv c in", "rm in"])
+EDITS = pytest.mark.parametrize(
+    "edit", ["echo more >> in", "chmod +x in", "truncate -s 1 in", "cp in c; mv c in", "rm in"]
+)
 
 
 @SMALL_AND_LARGE
@@ -125,7 +133,18 @@ def test_a_job_that_edits_a_source_runs_once_more_and_fails(quick: Quick, size: 
 @SMALL_AND_LARGE
 @EDITS
 def test_a_built_input_that_a_job_edits_is_restored(quick: Quick, size: int, edit: str) -> None:
-    quick.write("Flowfile", f"good: in\n    wc -c < {{in}} > {{out}}\nbad: in\n    cp {{in}} {{out}}\n    {edit}\nin:\n    head -c {size} /dev/zero > {{out}}\n")
+    quick.write(
+        "Flowfile",
+        f"""
+        good: in
+            wc -c < {{in}} > {{out}}
+        bad: in
+            cp {{in}} {{out}}
+            {edit}
+        in:
+            head -c {size} /dev/zero > {{out}}
+        """,
+    )
     ran = quick.build("bad", "good", "-k", "-j1", ok=1)
     assert (ran.ran, ran.failed) == (2, 1)
     assert int(quick.read("good")) == quick.path("in").stat().st_size == size
@@ -136,7 +155,18 @@ def test_a_built_input_that_a_job_edits_is_restored(quick: Quick, size: int, edi
 
 @SMALL_AND_LARGE
 def test_a_job_that_edits_its_built_input_and_fails_spoils_nothing(quick: Quick, size: int) -> None:
-    quick.write("Flowfile", f"good: in\n    wc -c < {{in}} > {{out}}\n[priority = 1]\nbad: in\n    echo more >> {{in}}; exit 1\nin:\n    head -c {size} /dev/zero > {{out}}\n")
+    quick.write(
+        "Flowfile",
+        f"""
+        good: in
+            wc -c < {{in}} > {{out}}
+        [priority = 1]
+        bad: in
+            echo more >> {{in}}; exit 1
+        in:
+            head -c {size} /dev/zero > {{out}}
+        """,
+    )
     quick.build("bad", "good", "-k", "-j1", ok=1)
     assert int(quick.read("good")) == quick.path("in").stat().st_size == size
 
@@ -163,7 +193,12 @@ def test_where_input_and_entry_are_one_file_the_entry_is_dropped_and_made_again(
 
 
 def test_an_input_that_the_user_edits_meanwhile_is_read_again(story: Story) -> None:
-    story.write("Flowfile", "out: in\n    cat {in} > {out}; touch ROOT/started; until test -e ROOT/go; do sleep 0.01; done\n".replace("ROOT", str(story.root)))
+    story.write(
+        "Flowfile",
+        "out: in\n    cat {in} > {out}; touch ROOT/started; until test -e ROOT/go; do sleep 0.01; done\n".replace(
+            "ROOT", str(story.root)
+        ),
+    )
     story.write("in", "old")
     running = story.start("build", "--json")
     running.until_exists(story.path("started"))
@@ -216,7 +251,10 @@ def test_the_last_200_lines_go_to_the_screen_with_the_path_of_the_rest(quick: Qu
 
 
 def test_sandbox_and_log_of_the_last_try_stay_until_it_is_well(quick: Quick) -> None:
-    quick.write("Flowfile", "[retries = 2]\nout/a: in\n    echo try {attempt}; touch try{attempt}; cat in; grep -q good in; cp in {out}\n")
+    quick.write(
+        "Flowfile",
+        "[retries = 2]\nout/a: in\n    echo try {attempt}; touch try{attempt}; cat in; grep -q good in; cp in {out}\n",
+    )
     quick.write("in", "bad\n")
     ran = quick.bflow("build", ok=1)
     assert "attempt 2 of 3" in ran.err and "attempt 3 of 3" in ran.err
@@ -243,7 +281,17 @@ def test_the_old_output_stays_and_is_named_as_out_of_date(quick: Quick) -> None:
 
 def test_an_output_of_100_mb_of_text_is_no_trouble(story: Story) -> None:
     """Memory stays low and the screen bounded; the log is whole."""
-    story.write("Flowfile", "out:\n    head -c 100000000 /dev/zero | tr '\\0' x; touch {out}\nbad:\n    yes | head -c 100000000; exit 1\nlong:\n    head -c 50000000 /dev/zero; exit 1\n")
+    story.write(
+        "Flowfile",
+        r"""
+        out:
+            head -c 100000000 /dev/zero | tr '\0' x; touch {out}
+        bad:
+            yes | head -c 100000000; exit 1
+        long:
+            head -c 50000000 /dev/zero; exit 1
+        """,
+    )
     limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))"
     story.write("limited/sitecustomize.py", limit)  # for bflow and all that it starts
     env = {"PYTHONPATH": f"{story.environment()['PYTHONPATH']}:{story.path('limited')}"}
@@ -293,7 +341,8 @@ def test_a_daemon_that_left_the_group_cannot_reach_what_was_committed(quick: Qui
         [priority = 2]
         1:
             pwd >> {root}/sandboxes; exec 3> {{out}}; echo ours >&3
-            setsid sh -c 'echo $$ > {root}/pid; mv {root}/pid {root}/daemon; while :; do echo theirs >&3; echo x >> dirty; sleep 0.01; done' > /dev/null 2>&1 &
+            setsid sh -c 'echo $$ > {root}/pid; mv {root}/pid {root}/daemon
+                while :; do echo theirs >&3; echo x >> dirty; sleep 0.01; done' > /dev/null 2>&1 &
             until test -e {root}/daemon; do sleep 0.01; done
         [priority = 1]
         d/:

@@ -75,7 +75,9 @@ def test_with_k_all_that_does_not_need_the_failed_one_is_built(quick: Quick) -> 
 
 
 def test_a_job_of_the_same_key_as_a_failed_one_is_tried_once(quick: Quick) -> None:
-    quick.write("Flowfile", f"[anonymous]\n{{n}}.out: {{n}}.in\n    echo x >> {quick.path('runs')}; exit 1\nall: a.out b.out\n")
+    quick.write(
+        "Flowfile", f"[anonymous]\n{{n}}.out: {{n}}.in\n    echo x >> {quick.path('runs')}; exit 1\nall: a.out b.out\n"
+    )
     quick.write("a.in", "same")
     quick.write("b.in", "same")
     ran = quick.build("all", ok=1)
@@ -100,7 +102,9 @@ def test_retries_happen_in_a_fresh_folder_and_know_their_number(quick: Quick) ->
 
 
 def test_a_retry_that_asks_for_more_than_there_is_fails_with_that(quick: Quick) -> None:
-    quick.write("Flowfile", "[retries = 3, mem = 1G * attempt]\nbad:\n    exit 1\n[priority = -1]\ngood:\n    touch {out}\n")
+    quick.write(
+        "Flowfile", "[retries = 3, mem = 1G * attempt]\nbad:\n    exit 1\n[priority = -1]\ngood:\n    touch {out}\n"
+    )
     ran = quick.build("bad", "good", "-k", "--resource", "mem=2G", "-j1", ok=1)
     assert "bad asks for mem = 3072M, and the limit is 2048M" in ran.err
     assert (ran.ran, ran.failed) == (1, 1)
@@ -205,7 +209,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
     if mounted.returncode:
         pytest.skip("a file system can be mounted by root only")
     yield folder

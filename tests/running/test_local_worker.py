@@ -1,4 +1,4 @@
-"""The local worker by itself: processes that start, end, are ended, and leave nothing, whatever else the program does."""
+"""The local worker by itself: processes that start, end and leave nothing, whatever else the program does."""
 
 from __future__ import annotations
 
@@ -182,7 +182,9 @@ def test_a_status_that_another_part_of_the_program_took_is_told(worker: Worker, 
     assert end.error is not None and "took its exit status" in end.error
 
 
-def test_no_descriptor_left_for_a_process_is_no_reason_to_lose_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_descriptor_left_for_a_process_is_no_reason_to_lose_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not hasattr(os, "pidfd_open"):
         pytest.skip("processes have no descriptors here")
     worker = Worker(2)
@@ -297,7 +299,9 @@ def test_an_interrupt_in_a_script_ends_the_jobs(tmp_path: Path) -> None:
     script.write_text(
         "from buildflow import Flow, Submitter\n"
         f"flow = Flow(root={str(tmp_path)!r})\n"
-        "flow.rule('out', shell='echo $$ > pid; mv pid ROOT/pid; echo half > {out}; sleep 1000')\n".replace("ROOT", str(tmp_path))
+        "flow.rule('out', shell='echo $$ > pid; mv pid ROOT/pid; echo half > {out}; sleep 1000')\n".replace(
+            "ROOT", str(tmp_path)
+        )
         + "with Submitter(worker='cf') as submit:\n    submit(flow, 'out')\n"
     )
     env = {**os.environ, "PYTHONPATH": str(CHECKOUT)}

@@ -43,7 +43,9 @@ def test_it_holds_the_inputs_the_folders_of_the_outputs_and_nothing_else(quick: 
     ],
 )
 def test_inputs_are_real_files_up_to_a_mebibyte(quick: Quick, attribute: str, size: int, link: bool) -> None:
-    quick.write("Flowfile", f"{attribute}\nout: in\n    if test -L {{in}}; then echo link; else echo file; fi > {{out}}\n")
+    quick.write(
+        "Flowfile", f"{attribute}\nout: in\n    if test -L {{in}}; then echo link; else echo file; fi > {{out}}\n"
+    )
     quick.write("in", b"x" * size)
     quick.build()
     assert quick.read("out") == ("link\n" if link else "file\n")
@@ -90,12 +92,21 @@ def test_a_name_that_only_looks_like_such_a_tool_changes_nothing(quick: Quick) -
 
 @pytest.mark.parametrize(
     ("attribute", "recipe", "kind"),
-    [("", "ls data | wc -l", "link"), ("[stage = copy]", "ls data | wc -l", "folder"), ("", "find data/ -type f | wc -l", "folder")],
+    [
+        ("", "ls data | wc -l", "link"),
+        ("[stage = copy]", "ls data | wc -l", "folder"),
+        ("", "find data/ -type f | wc -l", "folder"),
+    ],
 )
 def test_a_folder_of_more_than_a_thousand_files(quick: Quick, attribute: str, recipe: str, kind: str) -> None:
     quick.write(
         "Flowfile",
-        f"{attribute}\nout: data/\n    if test -L data; then echo link; else echo folder; fi > {{out}}\n    {recipe} >> {{out}}\n",
+        f"""
+        {attribute}
+        out: data/
+            if test -L data; then echo link; else echo folder; fi > {{out}}
+            {recipe} >> {{out}}
+        """,
     )
     for i in range(1001):
         quick.write(f"data/{i}", str(i))
@@ -318,7 +329,12 @@ def test_a_folder_that_became_a_link_never_leads_out(quick: Quick) -> None:
 
 
 def test_a_sandbox_that_became_a_link_never_leads_out(quick: Quick) -> None:
-    quick.write("Flowfile", 'n = 1 2\nall: {n}\n{n}:\n    h=$PWD; cd ..; rm -r "$h"; ln -s ROOT/precious "$h"; echo x > "$h/{n}"\n'.replace("ROOT", str(quick.root)))
+    quick.write(
+        "Flowfile",
+        'n = 1 2\nall: {n}\n{n}:\n    h=$PWD; cd ..; rm -r "$h"; ln -s ROOT/precious "$h"; echo x > "$h/{n}"\n'.replace(
+            "ROOT", str(quick.root)
+        ),
+    )
     quick.write("precious/file", "kept")
     quick.write("precious/folder/file", "kept")
     quick.build("-j1", ok=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import select
 import subprocess
 import sys
 import time
@@ -37,6 +38,14 @@ time.sleep(seconds)  # so that others have the time to be too many
 change(-amount)
 """
 
+def counting(quick: Quick, n: int, amount: float = 1, seconds: float = 0.02) -> str:
+    """The rules of `n` jobs that count how many of them run."""
+    count = quick.write("count.txt", COUNT)
+    run = f"{sys.executable} - {quick.root} {amount} {seconds} < {count}"
+    rules = f"ATTRIBUTE\nout/{{n}}:\n    {run}\n    touch {{out}}\none:\n    touch {{out}}\n"
+    return f"n = {{1..{n}}}\nall: out/{{n}} | one\n{rules}"
+
+
 LIMITS = [
     ("", 1, ("-j3",), 3),
     ("cpus = 2", 2, ("-j3",), 3),
@@ -52,12 +61,7 @@ LIMITS = [
 def test_limits_are_never_passed(
     quick: Quick, attribute: str, amount: float, options: tuple[str, ...], limit: float
 ) -> None:
-    count = quick.write("count.txt", COUNT)
-    quick.write(
-        "Flowfile",
-        f"n = {{1..7}}\nall: out/{{n}} | one\n[{attribute}]\nout/{{n}}:\n    {sys.executable} - {quick.root} {amount} 0.02 < {count}\n    touch {{out}}\n"
-        f"{'' if amount == 1 or not attribute else f'[{attribute}]'}\none:\n    touch {{out}}\n".replace("[]\n", ""),
-    )
+    quick.write("Flowfile", counting(quick, 7, amount).replace("ATTRIBUTE", f"[{attribute}]" if attribute else ""))
     ran = quick.build(*options)
     assert ran.ran == 8
     counts = [float(line) for line in quick.read("counts").split()]
@@ -65,12 +69,8 @@ def test_limits_are_never_passed(
 
 
 def test_limits_stand_in_the_projects_settings(quick: Quick) -> None:
-    count = quick.write("count.txt", COUNT)
     quick.write("bflow.toml", "[resources]\nlicence = 1\n")
-    quick.write(
-        "Flowfile",
-        f"n = {{1..3}}\nall: out/{{n}}\n[resource.licence = 1]\nout/{{n}}:\n    {sys.executable} - {quick.root} 1 0.02 < {count}\n    touch {{out}}\n",
-    )
+    quick.write("Flowfile", counting(quick, 3).replace("ATTRIBUTE", "[resource.licence = 1]"))
     quick.build("-j3")
     assert set(quick.read("counts").split()) == {"1.0"}
 
@@ -96,7 +96,18 @@ def test_jobs_that_wait_for_a_resource_do_not_hold_up_the_others(story: Story) -
 
 
 def test_each_job_has_its_own_devices(quick: Quick) -> None:
-    quick.write("Flowfile", "n = 1 2\nall: {n} none\n[gpus = 2]\n{n}:\n    echo $CUDA_VISIBLE_DEVICES > {out}\nnone:\n    echo ${CUDA_VISIBLE_DEVICES-unset} > {out}\n")
+    quick.write(
+        "Flowfile",
+        """
+        n = 1 2
+        all: {n} none
+        [gpus = 2]
+        {n}:
+            echo $CUDA_VISIBLE_DEVICES > {out}
+        none:
+            echo ${CUDA_VISIBLE_DEVICES-unset} > {out}
+        """,
+    )
     quick.build(env={"CUDA_VISIBLE_DEVICES": "3,5,8"})
     assert {quick.read("1"), quick.read("2")} <= {"3,5\n", "8,3\n", "5,8\n"}
     assert quick.read("none") == "unset\n"
@@ -155,7 +166,15 @@ def test_shuffle_changes_the_order_and_a_seed_repeats_it(quick: Quick) -> None:
 
 def test_the_live_line_has_running_jobs_counts_and_the_time_left(story: Story) -> None:
     go = story.path("go")
-    story.write("Flowfile", f"n = {{1..4}}\nall: {{n}}\n{{n}}:\n    until test -e {go}{{n}}; do sleep 0.01; done; echo said by {{n}}; touch {{out}}\n")
+    story.write(
+        "Flowfile",
+        f"""
+        n = {{1..4}}
+        all: {{n}}
+        {{n}}:
+            until test -e {go}{{n}}; do sleep 0.01; done; echo said by {{n}}; touch {{out}}
+        """,
+    )
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [*COMMAND, "build", "-j2"], cwd=story.root, env=story.environment({"TERM": "xterm"}), stdin=subprocess.DEVNULL,
@@ -166,12 +185,13 @@ def test_the_live_line_has_running_jobs_counts_and_the_time_left(story: Story) -
     try:
         seen = until(ours, seen, "2 running: ")
         assert "[0/4] " in seen
-        story.write("go1")
-        story.write("go2")
+        first = seen.rpartition("2 running: ")[2].split()[:2]
+        for n in first:
+            story.write(f"go{n}")
         seen = until(ours, seen, "[2/4] 2 running")
-        assert "said by 1\r\n" in seen and "said by 2\r\n" in seen
-        story.write("go3")
-        story.write("go4")
+        assert all(f"said by {n}\r\n" in seen for n in first)
+        for n in set("1234") - set(first):
+            story.write(f"go{n}")
         seen = until(ours, seen, "done: 4 ran")
         assert process.wait(30) == 0
     finally:
@@ -181,7 +201,11 @@ def test_the_live_line_has_running_jobs_counts_and_the_time_left(story: Story) -
 
 def until(terminal: int, seen: str, text: str) -> str:
     """Read a terminal until a text is there."""
+    late = time.monotonic() + 30
     while text not in seen:
+        assert time.monotonic() < late, f"{text!r} is not in {seen!r}"
+        if not select.select([terminal], [], [], 1)[0]:
+            continue
         try:
             data = os.read(terminal, 1 << 16)
         except OSError:  # Linux says so where the other end is closed
@@ -206,11 +230,7 @@ def test_the_time_left_is_told_by_the_pace_so_far() -> None:
 
 
 def test_debug_runs_one_job_at_a_time(quick: Quick) -> None:
-    count = quick.write("count.txt", COUNT)
-    quick.write(
-        "Flowfile",
-        f"n = {{1..3}}\nall: out/{{n}}\nout/{{n}}:\n    {sys.executable} - {quick.root} 1 0.01 < {count}\n    touch {{out}}\n",
-    )
+    quick.write("Flowfile", counting(quick, 3).replace("ATTRIBUTE", ""))
     quick.build("--worker", "debug", "-j4")
     assert set(quick.read("counts").split()) == {"1.0"}
 
@@ -220,7 +240,8 @@ def test_debug_runs_one_job_at_a_time(quick: Quick) -> None:
 
 HOOKED = """
 [hooks = pre_run="echo pre_run {where} >> hooks" pre_run_task="echo pre_run_task {where} >> hooks" \\
-    post_run_task="echo post_run_task {where} $BFLOW_ERRORED >> hooks" post_run="echo post_run {where} $BFLOW_ERRORED >> hooks"]
+    post_run_task="echo post_run_task {where} $BFLOW_ERRORED >> hooks" \\
+    post_run="echo post_run {where} $BFLOW_ERRORED >> hooks"]
 out: in
     RECIPE
 """
@@ -255,7 +276,10 @@ MOMENTS = ["pre_run", "pre_run_task", "post_run_task", "post_run"]
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_hook_that_fails_fails_the_job_with_its_own_message(quick: Quick, moment: str) -> None:
     """That of `post_run` leaves the entry."""
-    quick.write("Flowfile", f"[hooks = {moment}=\"echo told by {moment} >&2; exit 4\"]\nout:\n    touch {{out}} {quick.path('ran')}\n")
+    quick.write(
+        "Flowfile",
+        f'[hooks = {moment}="echo told by {moment} >&2; exit 4"]\nout:\n    touch {{out}} {quick.path("ran")}\n',
+    )
     ran = quick.build(ok=1)
     assert f"told by {moment}" in ran.err
     assert quick.exists("ran") == (moment not in ("pre_run", "pre_run_task"))

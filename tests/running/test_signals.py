@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from story import COMMAND, Story
+from story import COMMAND, Running, Story
 
 
 def waits(story: Story, started: str = "started", go: str = "go") -> str:
@@ -68,7 +68,11 @@ def test_a_terminals_interrupt_reaches_the_jobs_through_bflow(story: Story) -> N
 def test_a_second_interrupt_kills_a_job_that_does_not_listen(story: Story) -> None:
     story.write(
         "Flowfile",
-        f"out:\n    trap 'touch {story.path('asked')}' TERM INT; touch {story.path('started')}; while :; do sleep 0.01 || true; done\n",
+        f"""
+        out:
+            trap 'touch {story.path("asked")}' TERM INT
+            touch {story.path("started")}; while :; do sleep 0.01 || true; done
+        """,
     )
     running = story.start("build")
     running.until_exists(story.path("started"))
@@ -83,7 +87,7 @@ def test_an_ignored_hangup_stays_ignored(story: Story) -> None:
     """As under nohup."""
     story.write("Flowfile", f"out:\n    {waits(story)}; touch {{out}}\n")
     process = subprocess.Popen(
-        [*COMMAND, "build"], cwd=story.root, env=story.environment(), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [*COMMAND, "build"], cwd=story.root, env=story.environment(), stderr=subprocess.DEVNULL,
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN), start_new_session=True,
     )  # fmt: skip
     while not story.exists("started"):
@@ -133,29 +137,29 @@ small/{n}/: src/{n}
 """
 
 
+def after(running: Running, events: int) -> None:
+    """Wait until a build has told so many events, or is done."""
+    running.until(lambda: running.out.count("\n") >= events or running.process.poll() is not None)
+
+
 def test_killed_at_any_moment_the_next_build_completes(story: Story) -> None:
     """The moments are counted in events and in jobs' own steps, not in time."""
     step = "echo . >> ROOT/steps".replace("ROOT", str(story.root))
     story.write("Flowfile", CHAIN.replace("{step}", step))
-    for n in range(1, 7):
-        story.write(f"src/{n}", f"source {n}\n" * 100)
-    expected = "".join(f"source {n}\n" * 1000 for n in range(1, 7))
     choose = random.Random(7)
-    for round_ in range(4):
-        for folder in ("out", "mid", *(("big", "small", ".bflow") if round_ % 2 else ())):
+    for round_ in range(3):
+        for folder in ("out", "mid", *(("big", "small", ".bflow") if round_ == 1 else ())):
             shutil.rmtree(story.path(folder), ignore_errors=True)
         for n in range(1, 7):  # something to do each time
             story.write(f"src/{n}", f"round {round_} of {n}\n" * 100)
-        events = choose.randrange(1, 25)
         running = story.start("build", "-j2", "--json")
-        running.until(lambda: running.out.count("\n") >= events or running.process.poll() is not None)
+        after(running, choose.randrange(1, 25))
         running.signal(signal.SIGKILL)
         running.process.wait()
-        for n in range(1, 7):
-            story.write(f"src/{n}", f"source {n}\n" * 100)
         ran = story.build("-j2")
-        assert ran.failed == 0 and story.read("out/all") == expected
-        nothing_half_made(story)
+        assert ran.failed == 0
+        assert story.read("out/all") == "".join(f"round {round_} of {n}\n" * 900 for n in range(1, 7))
+    nothing_half_made(story)
     assert story.build("-j2").ran == 0
     assert not story.exists(".bflow/replaced")  # what a killed driver placed is still its own
 
@@ -166,7 +170,8 @@ def test_the_orphan_of_a_killed_driver_spoils_nothing(story: Story) -> None:
         f"""
         all: one two
         one: in
-            pwd >> {story.path("sandboxes")}; echo mine > {{out}}; {waits(story)}; cat in >> {{out}}; pwd > {story.path("ended")}
+            pwd >> {story.path("sandboxes")}; echo mine > {{out}}
+            {waits(story)}; cat in >> {{out}}; pwd > {story.path("ended")}
         two:
             pwd >> {story.path("sandboxes")}; ls -A > {{out}}
         """,
@@ -263,14 +268,21 @@ def test_several_builds_under_make_share_its_slots(story: Story, style: str) -> 
     names = ("a", "b", "c")
     for name in names:
         story.write(
-            f"{name}/Flowfile", f"n = {{1..4}}\nall: out/{{n}}\nout/{{n}}:\n    {sys.executable} {count} {story.root} && touch {{out}}\n"
+            f"{name}/Flowfile",
+            f"n = {{1..4}}\nall: out/{{n}}\nout/{{n}}:\n    {sys.executable} {count} {story.root} && touch {{out}}\n",
         )
     bflow = " ".join(COMMAND)
     rules = "".join(f"{name}:\n\t+cd {name} && {bflow} build\n" for name in names)
     story.write("Makefile", f".PHONY: all {' '.join(names)}\nall: {' '.join(names)}\n{rules}")
     flags = [f"--jobserver-style={style}"] if version >= "4.4" else []
     done = subprocess.run(
-        ["make", "-j3", *flags], cwd=story.root, env=story.environment(), text=True, capture_output=True, timeout=60, check=False
+        ["make", "-j3", *flags],
+        cwd=story.root,
+        env=story.environment(),
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     most = max(map(int, story.read("counts").split()))
@@ -278,7 +290,7 @@ def test_several_builds_under_make_share_its_slots(story: Story, style: str) -> 
     assert len(story.read("counts").split()) == 12
 
 
-COUNT = '''
+COUNT = """
 import fcntl, os, sys, time
 root = sys.argv[1]
 def change(by):
@@ -295,7 +307,7 @@ def change(by):
 change(1)
 time.sleep(0.05)  # so that others have the time to be too many
 change(-1)
-'''
+"""
 
 
 def test_an_explicit_j_leaves_makes_jobserver_with_a_word(story: Story) -> None:
