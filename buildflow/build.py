@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import os
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -92,7 +91,8 @@ class Build:
     """One build of the goals that `resolver` resolved. `folder` is `.bflow`, absolute."""
 
     def __init__(
-        self, resolver: Resolver, disk: Disk, state: State, cache: Cache, worker: Worker, options: Options, stream: Stream,
+        self, resolver: Resolver, disk: Disk, state: State, cache: Cache, worker: Worker, options: Options,
+        stream: Stream,
         folder: str,
     ) -> None:  # fmt: skip
         self.resolver = resolver
@@ -175,7 +175,7 @@ class Build:
         return self.summary
 
     def _check_members(self) -> None:
-        """Raises FlowError where a file was asked for by name and the folder that it should be in was made without it."""
+        """Raises FlowError where a file was asked for by name and the folder that should hold it has it not."""
         for _, files, _ in self.plan.goals:
             for f in files:
                 if f in self.plan.within and self.status[self.plan.maker[f]] == DONE and not self.options.dry_run:
@@ -441,7 +441,7 @@ class Build:
         )
 
     def remade(self, number: int) -> list[int]:
-        """Of a dry run: the files that a job's key holds and that jobs would make anew (order-only ones do not count)."""
+        """Of a dry run: the files in a job's key that jobs would make anew (order-only ones do not count)."""
         changed, plan = self._changed_jobs, self.plan
         if not changed:
             return []

@@ -1,4 +1,4 @@
-"""Everything that happens in a build is one stream of events; progress, --json, audit, report and watch are its readers."""
+"""Everything that happens in a build is one stream of events; progress, --json and watch are its readers."""
 
 from __future__ import annotations
 

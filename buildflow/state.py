@@ -26,7 +26,7 @@ _TABLES = ("files", "results", "trees", "depends", "seconds", "misc")
 
 
 class FileRecord:
-    """What is known of one path: its signature, digest, flags and (written by bflow) the key of the job that made it."""
+    """What is known of one path: signature, digest, flags and, where bflow wrote it, its job's key."""
 
     __slots__ = ("signature", "digest", "flags", "key")
 
@@ -158,7 +158,9 @@ class State:
         They hold no lock, so nothing is written while a build runs, or where one has written since the state was read.
         That a file is bflow's is for builds to say.
         """
-        self.changes = [c for c in self.changes if c[0] == "files" and c[2] and not FileRecord.unpack(c[2]).flags & WRITTEN]
+        self.changes = [
+            c for c in self.changes if c[0] == "files" and c[2] and not FileRecord.unpack(c[2]).flags & WRITTEN
+        ]
         if not self.changes or not os.path.isdir(os.path.dirname(self.path)):
             return
         import fcntl

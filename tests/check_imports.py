@@ -17,8 +17,8 @@ PACKAGE = "buildflow"
 # From low to high. A name stands for the module and all below it; the longest name that fits a module counts.
 LAYERS: list[set[str]] = [
     {"errors", "template", "view", "events", "process"},
-    {"lang.statements", "lang.refuse", "recipe", "digest", "ignore", "files", "jobserver", "library", "near", "quantity"}
-    | {"readers", "reads", "runner", "depfile", "lock", "settings", "outputs", "progress"},
+    {"lang.statements", "lang.refuse", "recipe", "digest", "ignore", "files", "jobserver", "library", "near"}
+    | {"quantity", "readers", "reads", "runner", "depfile", "lock", "settings", "outputs", "progress"},
     {"globbing", "names", "attributes", "hooks", "world", "environments"},
     {"rule", "attribute_checks", "builder"},
     {"lang", "sources", "state", "disk"},

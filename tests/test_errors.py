@@ -219,6 +219,30 @@ def test_a_target_that_cannot_be_planned_runs_nothing(quick: Quick, options: tup
         assert not quick.exists(".bflow")
 
 
+def test_what_shows_only_once_a_splitter_has_run(quick: Quick) -> None:
+    quick.write(
+        "Flowfile",
+        """
+        c = glob(chunks/{c})
+        all: {c}.up
+
+        chunks/: a
+            cp {in} {out}one; cp {in} {out}two
+
+        {c}.up: chunks/{c} {c}.more
+            cat {in} > {out}
+        """,
+    )
+    quick.write("a")
+    quick.write("one.more")
+    ran = quick.build(ok=2)
+    assert "Flowfile:7:20: two.more: no rule makes it" in ran.err and "needed by two.up" in ran.err
+    assert ran.jobs() == [("chunks/",)] and ran.summary["ok"] is False and ran.ran == 1
+    quick.write("two.more")
+    ran = quick.build()
+    assert ran.up_to_date == 1 and ran.ran == 2
+
+
 def test_back_ends_are_checked_before_anything_runs(quick: Quick) -> None:
     quick.write("a")
     quick.write("Flowfile", GOOD.encode() + b"[env = prefix://nowhere]\nx: good\n    cp {in} {out}\n")

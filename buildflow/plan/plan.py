@@ -14,7 +14,7 @@ ARRAYS = ("paths", "maker", "rule", "values", "outputs", "inputs", "extra", "aft
 class Plan:
     """Files: `paths[f]`, `maker[f]` (job, or -1 for a source), `within` (file below a made folder → the folder).
 
-    Jobs: `rule[j]` (number), `values[j]` (of the rule's wildcards), `outputs[j]`, `inputs[j]` (before the `|`, each once),
+    Jobs: `rule[j]` (number), `values[j]` (of the rule's wildcards), `outputs[j]`, `inputs[j]` (before the `|`),
     `extra[j]` (inputs that recipe words add), `after[j]` (order-only files), `needs[j]` (phony jobs that go first),
     `labels[j]` ((label, places in inputs + after) …, or None).
     `trees[f]` or `trees[(j, f)]`: the member files and empty folders of a folder that no rule makes.

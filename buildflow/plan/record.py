@@ -72,9 +72,9 @@ def _collect(decider: Decider, request: str, temporary: set[int]) -> Snapshot | 
         snapshot.signatures.append(sig)
         return True
 
-    trees = [f for f in plan.trees if isinstance(f, int)]
+    trees = {f if isinstance(f, int) else f[1] for f in plan.trees}  # unmade folders: their members stand for them
     for f, name in enumerate(plan.paths):
-        if f in temporary or plan.within.get(f) in temporary or f in plan.trees or plan.maker[f] < 0 and f in trees:
+        if f in temporary or plan.within.get(f) in temporary or f in trees:
             continue
         place = disk.path(name)
         if name.endswith("/"):

@@ -28,7 +28,7 @@ Signatures = list[tuple[int, int, int, int, int]]
 def request_of(words: list[str], here: str) -> str:
     """What is asked, as one text: the words, the folder below the root, and what of the environment decides."""
     own = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("BFLOW_"))
-    version = "%s %s" % (VERSION, sys.version_info[:3])
+    version = f"{VERSION} {sys.version_info[:3]}"
     return "\0".join([version, sys.platform, os.path.dirname(__file__), here, *own, "", *words])
 
 
@@ -53,8 +53,8 @@ def listing(path: str) -> str:
 class Snapshot:
     """What one file holds. Paths are absolute below `root`, so a moved project is looked at where it is now."""
 
-    __slots__ = ("request", "root", "files", "signatures", "linked", "folders", "folder_signatures", "absent", "variables",
-                 "commands", "racy", "racy_folders", "jobs", "notes")  # fmt: skip
+    __slots__ = ("request", "root", "files", "signatures", "linked", "folders", "folder_signatures", "absent",
+                 "variables",                  "commands", "racy", "racy_folders", "jobs", "notes")  # fmt: skip
 
     def __init__(self) -> None:
         self.request = ""
@@ -205,7 +205,7 @@ def is_racy(ctime: int, mtime: int, now: int) -> bool:
 
 
 def answer(words: list[str]) -> int | None:
-    """The exit status of a build of these words with nothing to do, its line printed; None where there is more to it."""
+    """The exit status of a build of these words with nothing to do, its line printed; None: there is more to it."""
     started = time.monotonic()
     here = os.getcwd()
     root = here

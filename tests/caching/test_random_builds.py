@@ -14,9 +14,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from buildflow.cli.main import run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from buildflow.cli.main import run
 
 KINDS = ("cat", "head", "word", "temp", "many")
 
@@ -51,7 +52,8 @@ class Model:
     def contents(self) -> dict[str, str]:
         found: dict[str, str] = {}
         for i, (kind, sources, nodes) in enumerate(self.nodes):
-            text = "".join(self.sources[s] for s in sources if s in self.sources) + "".join(found[f"n{n}"] for n in nodes)
+            text = "".join(self.sources[s] for s in sources if s in self.sources)
+            text += "".join(found[f"n{n}"] for n in nodes)
             if kind == "head":
                 text = text[:2]
             elif kind == "word":
@@ -75,8 +77,8 @@ def models(draw: st.DrawFn) -> Model:
 
 
 CHANGES = (
-    "edit", "edit", "revert", "delete output", "edit output", "delete cache", "delete state", "delete all", "word", "touch",
-    "delete snapshots", "one target", "replace same times", "damage entry",
+    "edit", "edit", "revert", "delete output", "edit output", "delete cache", "delete state", "delete all", "word",
+    "touch", "delete snapshots", "one target", "replace same times", "damage entry",
 )  # fmt: skip
 
 

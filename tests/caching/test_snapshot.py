@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from story import Story
 
 
@@ -121,7 +122,7 @@ def test_an_edited_output(project: Story) -> None:
     err = project.bflow("build").err
     assert "out/a.txt" in err and ".bflow/replaced" in err
     assert project.read("out/a.txt") == "A\n"
-    kept = [f for f in project.files(".bflow/replaced")]
+    kept = project.files(".bflow/replaced")
     assert any(f.endswith("out/a.txt") for f in kept)
 
 
@@ -213,7 +214,8 @@ def test_a_build_with_nothing_to_do_imports_next_to_nothing(project: Story) -> N
 
     code = (
         "import sys; sys.argv = ['bflow', 'build']; from buildflow.start import main; status = main();"
-        "print(status, *sorted(m for m in sys.modules if m.split('.')[0] in {'buildflow', 'click', 'networkx', 'sqlite3',"
+        "print(status, *sorted(m for m in sys.modules if m.split('.')[0] in {'buildflow', 'click', 'networkx',"
+        " 'sqlite3',"
         " 'subprocess', 'typing', 'asyncio', 'json', 'xxhash', 'pathlib', 'rich', 're', 'inspect', 'dataclasses'}))"
     )
     env = project.environment()

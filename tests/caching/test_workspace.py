@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from story import Story
 
 CACHE = ".bflow/cache"
@@ -60,7 +61,7 @@ def test_the_users_file_is_kept(story: Story) -> None:
     ran = story.bflow("build")
     assert story.read("out.txt") == "made\n"
     (kept,) = story.files(".bflow/replaced")
-    assert (story.root / ".bflow/replaced" / kept).read_text() == "precious\n" if not kept.startswith(".bflow") else True
+    assert story.read(kept) == "precious\n"
     assert "out.txt" in ran.err
 
 
@@ -133,7 +134,10 @@ def test_a_cache_shared_by_two_projects(story: Story, tmp_path: Path) -> None:
 
 
 def test_a_large_output_is_placed_and_kept_apart(story: Story) -> None:
-    story.write("Flowfile", "big.bin:\n    head -c 20000000 /dev/zero > {out}\nn.txt: big.bin\n    wc -c < {in} > {out}\n")
+    story.write(
+        "Flowfile",
+        "big.bin:\n    head -c 20000000 /dev/zero > {out}\nn.txt: big.bin\n    wc -c < {in} > {out}\n",
+    )
     story.build("n.txt")
     assert story.read("n.txt").strip() == "20000000"
     path = story.root / "big.bin"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from quick import Quick
+from story import Story
 
 
 @pytest.fixture
@@ -197,6 +198,20 @@ def test_less_the_rules_own_whatever_is_asked_first(story: Quick) -> None:
     story.build("out/1.txt", "list")
     assert story.read("out/1.txt") == "source\n"
     assert story.read("list") == "1.txt\n2.txt\nsource\n"
+
+
+def test_a_folder_less_a_rules_own_and_a_build_with_nothing_to_do(tmp_path: Path) -> None:
+    """By the real way in, which answers from a snapshot: what comes into the folder is seen all the same."""
+    story = Story(tmp_path)
+    story.write("Flowfile", "out/total: out/\n    found=$(ls out); echo $found > {out}\n\nout/x: in\n    cp {in} {out}\n")
+    story.write("in")
+    story.write("out/source")
+    story.bflow("build")
+    assert story.read("out/total") == "source x\n"
+    assert "nothing to do" in story.bflow("build").err
+    story.write("out/new")
+    story.bflow("build")
+    assert story.read("out/total") == "new source x\n"
 
 
 def test_a_folder_asked_for_is_the_targets_below_it(story: Quick) -> None:
