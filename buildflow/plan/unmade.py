@@ -95,7 +95,10 @@ class Errors:
                     relation = rule.scope.value(name)
                 except (Pending, FlowError):
                     continue
-                values = sorted(relation.values(name)) if isinstance(relation, Relation) else []
+                values: list[str] = []
+                if isinstance(relation, Relation):  # in the order of the Flowfile
+                    place = relation.place[name]
+                    values = list(dict.fromkeys(v for row in relation.rows for v in row[place]))
                 if bound[name] not in values:
                     shown = " ".join(values[:8]) + (" …" if len(values) > 8 else "")
                     near = did_you_mean(bound[name], values)

@@ -104,19 +104,64 @@ def test_an_exact_name_beats_a_pattern(story: Quick) -> None:
     assert "p.s: no rule makes it, and there is no such file" in refused(story, "p.o")
 
 
-def test_a_rule_of_the_project_beats_one_of_the_library(story: Quick) -> None:
-    story.write("p.c")
-    story.write("p.f")
-    story.write("Flowfile", "include <cc.flow>\n\nbuild/{n}.o: {n}.f\n    echo mine > {out}\n")
-    story.write("src/p.c", "int x;\n")
-    assert made(story, "build/p.o") == "mine"
+@pytest.fixture
+def library(story: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A rule library of the test's own, `<lib.flow>`."""
+    folder = tmp_path / "library"
+    folder.mkdir()
+    monkeypatch.setattr("buildflow.lang.load.library_folder", lambda: str(folder))
+    return folder / "lib.flow"
 
 
-def test_the_library_makes_what_the_projects_pattern_cannot(story: Quick) -> None:
-    story.write("Flowfile", "include <cc.flow>\n\nbuild/{n}.o: {n}.f\n    echo mine > {out}\n")
-    story.write("src/p.c", "int x;\n")
-    ran = story.build("-n", "build/p.o")
-    assert ran.events[1]["rule"] != "build/{n}.o"
+def test_a_pattern_of_the_project_beats_one_of_the_library(story: Quick, library: Path) -> None:
+    library.write_text("{n}.o: {n}.c\n    echo library > {out}\n\n{n}.p: {n}.c\n    echo library > {out}\n")
+    story.write("Flowfile", "include <lib.flow>\n\n{n}.o: {n}.f\n    echo project > {out}\n")
+    for name in ("a.c", "a.f", "b.c", "c.f"):
+        story.write(name)
+    assert made(story, "a.o") == "project"
+    assert made(story, "b.o") == "library"  # what the project's rule cannot make
+    assert made(story, "c.o") == "project"
+    assert made(story, "a.p") == "library"
+    assert "d.o" in refused(story, "d.o")
+
+
+def test_an_exact_name_of_the_project_beats_one_of_the_library(story: Quick, library: Path) -> None:
+    library.write_text("x: in\n    echo library > {out}\n\ny: in\n    echo library > {out}\n")
+    story.write(
+        "Flowfile", "include <lib.flow>\n\nx: in\n    echo project > {out}\n\n{n}: in\n    echo pattern > {out}\n"
+    )
+    story.write("in")
+    assert made(story, "x") == "project"
+    assert made(story, "y") == "library"  # an exact name beats a pattern
+    assert made(story, "z") == "pattern"
+
+
+def test_a_library_included_twice_with_one_exact_name(story: Quick, library: Path) -> None:
+    library.write_text("V ?= 1\nx{V}: in\n    echo {V} > {out}\n")
+    story.write("in")
+    story.write("Flowfile", "include <lib.flow> V=1\ninclude <lib.flow> V=2\n")
+    story.build("x1", "x2")
+    assert story.read("x2") == "2\n"
+    story.write("Flowfile", "include <lib.flow> V=1\ninclude <lib.flow> V=1\n")
+    assert "two rules make x1" in refused(story, "x1")
+
+
+def test_two_rules_of_libraries_that_can_are_ambiguous(story: Quick, library: Path) -> None:
+    library.write_text("{n}.o: {n}.c\n    echo c > {out}\n\n{n}.o: {n}.f\n    echo f > {out}\n")
+    story.write("Flowfile", "include <lib.flow>\n")
+    story.write("a.c")
+    story.write("a.f")
+    assert "2 rules can make a.o" in refused(story, "a.o")
+
+
+def test_a_default_in_an_include(story: Quick, library: Path) -> None:
+    library.write_text("lib: in\n    touch {out}\n")
+    story.write("in")
+    story.write("more.flow", "[default]\nmarked: in\n    touch {out}\n")
+    story.write("Flowfile", 'include <lib.flow>\ninclude "more.flow"\n\nfirst: in\n    touch {out}\n')
+    assert story.build().jobs() == [("marked",)]
+    story.edit("more.flow", "[default]\n", "")
+    assert story.build().jobs() == [("first",)]
 
 
 # --- Of several patterns, the one whose inputs exist or can be made

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -83,18 +84,28 @@ def test_a_second_interrupt_kills_a_job_that_does_not_listen(story: Story) -> No
     assert not story.exists("out")
 
 
+def ignoring(number: int) -> list[str]:
+    """The words of a program that starts another with a signal ignored."""
+    program = f"import os, signal, sys; signal.signal({int(number)}, signal.SIG_IGN)\nos.execv(sys.argv[1], sys.argv[1:])"
+    return [sys.executable, "-c", program]
+
+
 def test_an_ignored_hangup_stays_ignored(story: Story) -> None:
     """As under nohup."""
     story.write("Flowfile", f"out:\n    {waits(story)}; touch {{out}}\n")
     process = subprocess.Popen(
-        [*COMMAND, "build"], cwd=story.root, env=story.environment(), stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN), start_new_session=True,
+        [*ignoring(signal.SIGHUP), *COMMAND, "build"], cwd=story.root, env=story.environment(),
+        stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    while not story.exists("started"):
-        assert process.poll() is None
-    process.send_signal(signal.SIGHUP)
-    story.write("go")
-    assert process.wait(60) == 0
+    try:
+        while not story.exists("started"):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGHUP)
+        story.write("go")
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
     assert story.exists("out")
 
 
@@ -104,8 +115,8 @@ def test_exit_status_of_jobs_where_the_parent_ignores_its_children(story: Story)
 
     def build(target: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*COMMAND, "build", target], cwd=story.root, env=story.environment(), text=True, capture_output=True,
-            preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN), check=False,
+            [*ignoring(signal.SIGCHLD), *COMMAND, "build", target], cwd=story.root, env=story.environment(), text=True,
+            stdin=subprocess.DEVNULL, capture_output=True, check=False,
         )  # fmt: skip
 
     assert build("good").returncode == 0
