@@ -833,6 +833,7 @@ class Build:
         self.summary.ran += 1
         self.summary.states[number] = "ran"
         self.summary.results[number] = {"runtime": end.runtime, "path": path}
+        self.state.flush()  # before it is told: whoever kills the driver now finds its files its own
         self.stream.emit(
             "job", state="ran", rule=job.rule.name, targets=job.outputs, cache_dir=path,
             seconds=end.runtime.get("wall_s"), runtime=end.runtime, log=log, undeclared=left,

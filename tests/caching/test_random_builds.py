@@ -40,7 +40,7 @@ class Model:
             recipe = {
                 "cat": "cat {in} /dev/null > {out}",
                 "temp": "cat {in} /dev/null > {out}",
-                "head": "cat {in} /dev/null | (head -c 2; cat > /dev/null) > {out}",  # reads all: head alone breaks the pipe
+                "head": "cat {in} /dev/null | (head -c 2; cat > /dev/null) > {out}",  # head alone may break the pipe
                 "word": "(echo {word}; cat {in} /dev/null) > {out}",
                 "many": "cat {in} > {out}",
             }[kind]
