@@ -203,7 +203,10 @@ def test_less_the_rules_own_whatever_is_asked_first(story: Quick) -> None:
 def test_a_folder_less_a_rules_own_and_a_build_with_nothing_to_do(tmp_path: Path) -> None:
     """By the real way in, which answers from a snapshot: what comes into the folder is seen all the same."""
     story = Story(tmp_path)
-    story.write("Flowfile", "out/total: out/\n    found=$(ls out); echo $found > {out}\n\nout/x: in\n    cp {in} {out}\n")
+    story.write(
+        "Flowfile",
+        "out/total: out/\n    found=$(ls out); echo $found > {out}\n\nout/x: in\n    cp {in} {out}\n",
+    )
     story.write("in")
     story.write("out/source")
     story.bflow("build")
