@@ -167,7 +167,7 @@ def test_the_library_is_found_in_a_checkout(source: Path, tmp_path: Path, link: 
 def test_a_missing_library_is_told(source: Path, tmp_path: Path) -> None:
     package = tmp_path / "buildflow"
     package.mkdir()
-    for name in ("library.py", "errors.py"):
+    for name in ("__init__.py", "library.py", "errors.py"):
         shutil.copy2(source / "buildflow" / name, package / name)
     (tmp_path / "rules").mkdir()  # somebody else's
     (tmp_path / "rules" / "__init__.py").touch()
