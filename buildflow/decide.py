@@ -416,7 +416,7 @@ class Decider:
             return self.disk.tree_unchanged(path)
         record = self.disk.record(path)
         if record is not None and record.digest == digest and record.flags & WRITTEN:
-            if self.disk.holds(path, record):
+            if self.disk.holds(path, record) and not os.path.islink(self.disk.path(path)):
                 if record.key != key:
                     self.state.put("files", path, FileRecord(record.signature, digest, record.flags, key).pack())
                 return True

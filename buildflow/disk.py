@@ -70,6 +70,17 @@ class Disk:
             return self.tree_unchanged(name)
         return self.holds(name, record)
 
+    def only_ours(self, folder: str) -> bool:
+        """Whether a folder holds nothing but files that bflow wrote and that are unchanged; `folder` ends in `/`."""
+        for place, names, files in os.walk(self.path(folder)):
+            below = place[len(self.path(folder)) :].strip("/")
+            prefix = f"{folder}{below}/" if below else folder
+            if any(os.path.islink(f"{place}/{name}") for name in names):
+                return False
+            if any(os.path.islink(f"{place}/{name}") or not self.ours(prefix + name) for name in files):
+                return False
+        return True
+
     def _member(self, name: str) -> bool:
         """Whether a path lies in a made folder and is as bflow placed it there."""
         end = name.find("/")

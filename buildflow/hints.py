@@ -22,6 +22,9 @@ _VARIABLE = re.compile(
 )
 
 
+_COMMAND = re.compile(r"(?:^|: )([A-Za-z_][A-Za-z0-9_]*): (?:command )?not found", re.MULTILINE)
+
+
 def hints(job: Job, log: str, root: str, sandbox: str, env: Mapping[str, str], linked: bool) -> list[str]:
     """Sentences for the last screen, from a job's log and recipe. `linked`: whether an input was staged as a link."""
     log = log[-200_000:].replace(f"{sandbox}/", "")
@@ -35,6 +38,9 @@ def hints(job: Job, log: str, root: str, sandbox: str, env: Mapping[str, str], l
             found.append(
                 f"the variable {name} is set in your shell and not passed on: write [vars = {name}] above the rule"
             )
+    for name in dict.fromkeys(_COMMAND.findall(log)):
+        if name in job.scope.definitions:
+            found.append(f"{name} is a name of the Flowfile: in a recipe it is written {{{name}}}, not $({name})")
     if linked and _LINK.search(log):
         found.append("the tool may have stumbled over a link: [stage = copy] stages real files")
     return found[:MOST]
@@ -46,9 +52,12 @@ def _undeclared(job: Job, log: str, root: str, sandbox: str) -> Iterator[str]:
     known = {*job.inputs, *job.after, *job.extra, *job.outputs}
     folders = tuple(name for name in known if name.endswith("/"))
     recipe = job.rule.recipe
+    flowfile = job.rule.span.source.name if job.rule.span is not None else None  # a traceback names it
     missing = "\n".join(line for line in log.split("\n") if _MISSING.search(line))
     for name in _candidates(log, recipe.text if recipe is not None else ""):
-        if name in known or name.startswith(folders) or ".." in name.split("/") or os.path.lexists(f"{sandbox}/{name}"):
+        if name in known or name == flowfile or name.startswith(folders) or ".." in name.split("/"):
+            continue
+        if os.path.lexists(f"{sandbox}/{name}"):
             continue
         if os.path.isfile(f"{root}/{name}"):
             yield name

@@ -54,7 +54,7 @@ class Workspace:
             return
         folder = name.endswith("/")
         if stat.S_ISDIR(st.st_mode):
-            if self.disk.ours(bare + "/"):
+            if self.disk.ours(bare + "/") or (not folder and self.disk.only_ours(bare + "/")):
                 if not folder:
                     remove_tree(target)
                     self.disk.forget(bare + "/")
@@ -63,9 +63,11 @@ class Workspace:
                 return
             self.keep(bare)
         elif stat.S_ISLNK(st.st_mode):
-            if folder and os.path.isdir(target):
-                return
-            self.keep(bare)
+            if not (folder and os.path.isdir(target)):
+                self.keep(bare)
+            elif not self.disk.ours(bare + "/"):
+                for inner in os.listdir(target):  # the link stays: only what it leads to is made anew
+                    self.keep(f"{bare}/{inner}")
         elif not self.disk.ours(bare):
             self.keep(bare)
         elif folder:

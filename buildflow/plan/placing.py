@@ -59,7 +59,8 @@ class Placing:
         if st is None:
             return
         if path == bare:
-            if stat.S_ISDIR(st.st_mode) and not self.disk.ours(bare + "/"):
+            ours = stat.S_ISDIR(st.st_mode) and (self.disk.ours(bare + "/") or self.disk.only_ours(bare + "/"))
+            if stat.S_ISDIR(st.st_mode) and not ours:
                 raise FlowError(
                     f"the target {path} is a file, and a folder stands there",
                     span,

@@ -47,7 +47,14 @@ class Errors:
             return FlowError(f"{path} is a folder", span, "\n".join([f"write {path}/ for what is in it", *chain]))
         lines = self._outside_domains(path)
         if not lines:
-            hint = did_you_mean(path, self._names(path))
+            names = self._names(path)
+            job = asker
+            while job is not None:  # what needs it is not what was meant: that would be a circle
+                for f in self.plan.outputs[job]:
+                    names.pop(self.plan.paths[f], None)
+                above = self.resolver.asked_by.get(job)
+                job = above if above != job else None
+            hint = did_you_mean(path, names)
             if hint:
                 lines.append(hint)
             elif asker is None and asked is None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from buildflow.errors import BuildError
 from buildflow.workers.base import End, Task, Worker
+from buildflow.workers.usage import Usage
 
 if TYPE_CHECKING:
     from buildflow.workers.warm import WarmJob, WarmPool
@@ -33,38 +34,21 @@ SAMPLE = 0.25
 
 
 class _Running:
-    __slots__ = (
-        "task",
-        "pid",
-        "started",
-        "deadline",
-        "fd",
-        "timed_out",
-        "warm",
-        "process",
-        "rss",
-        "vms",
-        "cpu",
-        "ticks",
-        "sampled",
-        "stopped",
-    )
+    """A task under way: its process (also its group's number), or its job in a warm one."""
+
+    __slots__ = ("task", "pid", "fd", "started", "deadline", "timed_out", "stopped", "warm", "process", "usage")
 
     def __init__(self, task: Task, pid: int | None, fd: int, started: float) -> None:
         self.task = task
         self.pid = pid
         self.fd = fd
         self.started = started
-        self.deadline = self.started + task.time if task.time else None
+        self.deadline = started + task.time if task.time else None
         self.timed_out = False
+        self.stopped = False
         self.warm: WarmJob | None = None
         self.process: subprocess.Popen[bytes] | None = None
-        self.rss: float | None = None
-        self.vms: float | None = None
-        self.cpu: float | None = None
-        self.ticks = 0.0
-        self.sampled = self.started
-        self.stopped = False
+        self.usage = Usage(started)
 
 
 class LocalWorker(Worker):
@@ -220,11 +204,11 @@ class LocalWorker(Worker):
     def _never(self, task: Task, status: int, message: str) -> None:
         """A task that could not be started: as the shell would say it, in its log."""
         if task.terminal:
-            self.ended.append(End(task, status, error=message, runtime=_nothing()))
+            self.ended.append(End(task, status, error=message, runtime=Usage(0.0).runtime(0.0)))
         else:
             with open(task.log, "ab") as log:
                 log.write(f"bflow: {message}\n".encode("utf-8", "surrogateescape"))
-            self.ended.append(End(task, status, runtime=_nothing()))
+            self.ended.append(End(task, status, runtime=Usage(0.0).runtime(0.0)))
         self.wake()
 
     def _start_warm(self, task: Task) -> None:
@@ -294,7 +278,7 @@ class LocalWorker(Worker):
             self._sampled = now
             for running in self.running.values():
                 if running.pid is not None and now - running.started >= SAMPLE:
-                    _sample(running, now)
+                    running.usage.sample(running.pid, now)
 
     def _drain(self) -> None:
         try:
@@ -329,7 +313,7 @@ class LocalWorker(Worker):
             os.close(fd)
         process.returncode = code
         wall = time.monotonic() - running.started
-        runtime = _runtime(running, wall)
+        runtime = running.usage.runtime(wall)
         self.ended.append(End(running.task, code, running.timed_out, running.stopped, error, runtime))
 
     def _warm_events(self) -> None:
@@ -348,7 +332,7 @@ class LocalWorker(Worker):
             del self.running[label]
             wall = time.monotonic() - running.started
             status = 1 if event.status is None else event.status
-            runtime = _runtime(running, wall)
+            runtime = running.usage.runtime(wall)
             self.ended.append(End(running.task, status, running.timed_out, running.stopped, event.error, runtime))
 
     def _deadlines(self) -> None:
@@ -421,57 +405,3 @@ def _kill_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
         pass
-
-
-def _nothing() -> dict[str, float | None]:
-    return {"wall_s": 0.0, "rss_peak_gb": None, "vms_peak_gb": None, "cpu_peak_percent": None}
-
-
-def _runtime(running: _Running, wall: float) -> dict[str, float | None]:
-    return {
-        "wall_s": round(wall, 6),
-        "rss_peak_gb": running.rss,
-        "vms_peak_gb": running.vms,
-        "cpu_peak_percent": running.cpu,
-    }
-
-
-def _family(pid: int) -> list[int]:
-    found = [pid]
-    for parent in found:
-        try:
-            for task in os.listdir(f"/proc/{parent}/task"):
-                with open(f"/proc/{parent}/task/{task}/children", "rb") as file:
-                    found.extend(int(child) for child in file.read().split())
-        except OSError:
-            continue
-    return found
-
-
-def _sample(running: _Running, now: float) -> None:
-    """Look at the memory and processor time of a job's processes; nothing where there is no /proc."""
-    assert running.pid is not None
-    rss = vms = ticks = 0.0
-    some = False
-    page = os.sysconf("SC_PAGE_SIZE")
-    for pid in _family(running.pid):
-        try:
-            with open(f"/proc/{pid}/statm", "rb") as file:
-                fields = file.read().split()
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                times = file.read().rpartition(b")")[2].split()
-        except OSError:
-            continue
-        some = True
-        vms += int(fields[0]) * page
-        rss += int(fields[1]) * page
-        ticks += (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
-    if not some:
-        return
-    running.rss = max(running.rss or 0.0, rss / 1e9)
-    running.vms = max(running.vms or 0.0, vms / 1e9)
-    passed = now - running.sampled
-    if passed > 0 and ticks >= running.ticks:
-        running.cpu = max(running.cpu or 0.0, 100 * (ticks - running.ticks) / passed)
-    running.ticks = ticks
-    running.sampled = now

@@ -162,17 +162,6 @@ def test_minus_B_replaces(story: Story) -> None:
     assert story.read("out.txt") == second != first
 
 
-def test_a_folder_where_a_file_was_and_back(story: Story) -> None:
-    story.write("Flowfile", "a:\n    echo file > {out}\n")
-    story.build()
-    story.write("Flowfile", "a/b:\n    echo below > {out}\n")
-    story.build()
-    assert story.read("a/b") == "below\n"
-    story.write("Flowfile", "a:\n    echo file > {out}\n")
-    ran = story.bflow("build", ok=None)
-    assert ran.status in (0, 2)
-
-
 def test_a_made_folder_shrinks(story: Story) -> None:
     story.write("Flowfile", "d/: list.txt\n    for i in $(cat {in}); do echo $i > {out}$i; done\n")
     story.write("list.txt", "a b c")
@@ -224,3 +213,49 @@ def test_a_leftover_of_a_killed_placing_is_no_source(story: Story) -> None:
     story.write("in/.bflow-tmp.123", "junk")
     story.build()
     assert story.read("all.txt") == "A"
+
+
+def test_a_folder_target_that_is_a_link_to_a_folder_of_the_users(story: Story) -> None:
+    story.write("Flowfile", "d/: s\n    cat s > d/x\n")
+    story.write("s", "one\n")
+    story.write("other/x", "precious\n")
+    story.write("other/keep", "me\n")
+    os.symlink("other", story.root / "d")
+    ran = story.bflow("build", "d/")
+    assert "replaced" in ran.err
+    kept = {name.rpartition("/")[2]: story.read(name) for name in story.files(".bflow/replaced")}
+    assert kept == {"x": "precious\n", "keep": "me\n"}
+    assert (story.root / "d").is_symlink() and story.read("other/x") == "one\n"
+    assert story.build("d/").ran == 0
+    story.remove("d")
+    story.remove("other")
+    story.write("other/keep", "again\n")
+    os.symlink("other", story.root / "d")
+    assert "replaced" in story.bflow("build", "d/").err, "from the cache too"
+    assert "again\n" in [story.read(name) for name in story.files(".bflow/replaced")]
+
+
+def test_an_output_replaced_by_a_link_is_made_a_file_again(story: Story) -> None:
+    story.write("Flowfile", "d: c\n    cat {in} > {out}\nc: a\n    cat {in} > {out}\n")
+    story.write("a", "a")
+    story.build()
+    story.remove("d")
+    os.symlink("c", story.root / "d")
+    story.bflow("build")
+    assert not (story.root / "d").is_symlink() and story.read("d") == "a"
+
+
+def test_a_file_target_where_only_what_bflow_made_stands(story: Story) -> None:
+    story.write("Flowfile", "x/f: s\n    cp {in} {out}\n")
+    story.write("s", "s")
+    story.build()
+    story.write("Flowfile", "x: s\n    cp {in} {out}\n")
+    story.build()
+    assert story.read("x") == "s"
+    story.write("Flowfile", "x/f: s\n    cp {in} {out}\n")
+    story.build()
+    assert story.read("x/f") == "s"
+    story.write("x/mine", "precious")
+    story.write("Flowfile", "x: s\n    cp {in} {out}\n")
+    assert "a folder stands there" in story.bflow("build", ok=2).err
+    assert story.read("x/mine") == "precious"
