@@ -242,9 +242,12 @@ def _document(path: str, shown: str, span: Span | None) -> object:
     except UnicodeError:
         raise FlowError(f"{shown} is not a text in UTF-8", span, "save it as UTF-8") from None
     except ValueError as error:
-        line = getattr(error, "lineno", None)
+        line, message = getattr(error, "lineno", None), getattr(error, "msg", None) or str(error)
+        said, at, rest = message.partition(" (at line ")  # as tomllib has it before Python 3.14
+        if line is None and at:
+            line, message = rest.partition(",")[0], said
         where = f"{shown}:{line}" if line else shown
-        raise FlowError(f"{where}: {getattr(error, 'msg', None) or error}", span, f"mend {shown}") from None
+        raise FlowError(f"{where}: {message}", span, f"mend {shown}") from None
     raise FlowError(f"config cannot tell the format of {shown}", span, "it reads .toml, .json, .yaml and .yml files")
 
 
