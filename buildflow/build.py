@@ -10,8 +10,6 @@ import heapq
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 from buildflow.cache import Cache, Entry
 from buildflow.decide import Decider, Identity
@@ -20,10 +18,10 @@ from buildflow.errors import FlowError
 from buildflow.events import Stream
 from buildflow.execute import Executor, InputChanged, Run, failure
 from buildflow.failures import Failures
-from buildflow.hooks import TaskHooks
 from buildflow.hooks_of import JobHooks
 from buildflow.job import LIST_FILE, Amounts, Job
 from buildflow.jobserver import Jobserver
+from buildflow.outcome import Options, Summary
 from buildflow.plan.graph import order
 from buildflow.plan.resolve import Resolver
 from buildflow.resources import Resources, over_limits
@@ -38,53 +36,6 @@ STALE = 5
 """Times that an input of a job may have changed before it is staged."""
 SEARCHED = 64
 """Jobs that are looked at for one that need not wait for its resources."""
-
-
-@dataclass
-class Options:
-    """What the caller asks of a build."""
-
-    keep_going: bool = False
-    dry_run: bool = False
-    force: bool = False
-    rerun: frozenset[str] = frozenset()
-    until: frozenset[str] = frozenset()
-    shuffle: int | None = None
-    env: str | None = None
-    default_env: str | None = None
-    named: dict[str, float] = field(default_factory=dict)
-    json: bool = False
-    hooks: TaskHooks = field(default_factory=TaskHooks)
-
-
-@dataclass
-class Summary:
-    """What a build came to."""
-
-    ok: bool = True
-    ran: int = 0
-    cached: int = 0
-    up_to_date: int = 0
-    failed: int = 0
-    skipped: int = 0
-    seconds: float = 0.0
-    would_run: int = 0
-    interrupted: bool = False
-    planning_failed: bool = False
-    hook_failed: bool = False
-    hook_errors: dict[int, FlowError] = field(default_factory=dict)
-    states: dict[int, str] = field(default_factory=dict)
-    keys: dict[int, bytes] = field(default_factory=dict)
-    errors: dict[int, str] = field(default_factory=dict)
-    results: dict[int, dict[str, Any]] = field(default_factory=dict)
-
-    @property
-    def status(self) -> int:
-        if self.interrupted:
-            return 130
-        if self.planning_failed:
-            return 2
-        return 1 if self.failed or self.hook_failed or not self.ok else 0
 
 
 class Build:

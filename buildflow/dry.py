@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from buildflow.build import Build, Options
+from buildflow.build import Build
 from buildflow.errors import FlowError
 from buildflow.events import Stream
 from buildflow.names import Pending
+from buildflow.outcome import Options
 from buildflow.workers.debug import Worker
 
 if TYPE_CHECKING:

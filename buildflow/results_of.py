@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from buildflow.build import Build, Summary
+from buildflow.build import Build
 from buildflow.cache import Entry, file_stat, output_names, read_entry, tree_stat, write_result
 from buildflow.digest import file_digest, tree_digest
 from buildflow.errors import FlowError
 from buildflow.files import copy, place_tree, remove_tree
 from buildflow.job import Job
+from buildflow.outcome import Summary
 from buildflow.result import JobError, JobView, Outputs, Result, Runtime, outputs_of
 
 MADE = ("ran", "cached", "up_to_date")

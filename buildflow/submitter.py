@@ -14,7 +14,7 @@ from _thread import get_ident
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from buildflow.build import Build, Options
+from buildflow.build import Build
 from buildflow.builder import Builder
 from buildflow.cache import Cache
 from buildflow.disk import Disk
@@ -24,6 +24,7 @@ from buildflow.events import Stream
 from buildflow.files import remove_tree
 from buildflow.hooks import TaskHooks
 from buildflow.lock import ProjectLock
+from buildflow.outcome import Options
 from buildflow.plan.resolve import Resolver
 from buildflow.process import absolute
 from buildflow.state import State

@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
     {"job", "keys", "cache", "sandbox", "entries", "hints", "resources", "workspace"},
     {"workers"},
     {"decide", "staging", "run", "execute", "exclusive"},
-    {"build", "failures", "hooks_of", "temporary", "result", "results_of"},
+    {"build", "outcome", "failures", "hooks_of", "temporary", "result", "results_of"},
     {"submitter"},
     {"flow", "flowfile_py", "dry", "explain", "history", "stale", "targets", "catalog", "watch", "lookout", "seen"},
     {"", "cli", "start", "__main__"},  # "": buildflow/__init__.py itself

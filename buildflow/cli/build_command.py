@@ -17,8 +17,8 @@ from buildflow.near import did_you_mean
 from buildflow.reads import Reads
 
 if TYPE_CHECKING:
-    from buildflow.build import Summary
     from buildflow.events import Reader
+    from buildflow.outcome import Summary
     from buildflow.plan.resolve import Resolver
 
 
@@ -76,7 +76,7 @@ def command(obj: dict[str, Any], /, **given: Any) -> int:
 
 def run(flowfile: str | None, *, words: tuple[str, ...], **given: Any) -> int:
     """Build; the exit status. With `--json` the last line is the build's event, whatever is raised."""
-    from buildflow.build import Summary
+    from buildflow.outcome import Summary
     from buildflow.progress import JsonLines
 
     summary = Summary()
@@ -242,7 +242,7 @@ def limits(file: dict[str, Any], words: tuple[str, ...] | list[str]) -> dict[str
 
 
 def options_of(given: dict[str, Any], chosen: dict[str, Any], dry: bool) -> Any:
-    from buildflow.build import Options
+    from buildflow.outcome import Options
 
     shuffle = given.get("shuffle")
     seed: int | None = None

@@ -20,8 +20,8 @@ from buildflow.seen import Seen
 from buildflow.watch import Watch
 
 if TYPE_CHECKING:
-    from buildflow.build import Summary
     from buildflow.events import Reader
+    from buildflow.outcome import Summary
     from buildflow.progress import Progress
 
 ONCE = {"dry_run": False, "check": False, "always_make": False, "rerun": (), "shuffle": None}
@@ -102,7 +102,7 @@ class Rebuilds:
 
     def build(self, watch: Watch, seen: Seen, look: bool) -> None:
         """One build: load, plan, run, and tell how it went. Raises KeyboardInterrupt where a signal ended it."""
-        from buildflow.build import Summary
+        from buildflow.outcome import Summary
 
         if watch.changes and not look and self.talks:
             more = f" and {len(watch.changes) - 1} more" if len(watch.changes) > 1 else ""

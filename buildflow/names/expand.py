@@ -230,7 +230,7 @@ class Expansion:
         return texts
 
     def expansions(
-        self, flat: Flat, bound: Binding, span: Span | None = None, *, distinct: bool = True
+        self, flat: Flat, bound: Binding, span: Span | None = None
     ) -> Iterator[tuple[str, dict[str, str]]]:
         """Each text of one flattened word, with the names that it bound on the way."""
         todo = self._needed(flat, bound)

@@ -1,0 +1,56 @@
+"""What a build was asked for, and what it came to. The loop between the two is `buildflow.build`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from buildflow.errors import FlowError
+from buildflow.hooks import TaskHooks
+
+
+@dataclass
+class Options:
+    """What the caller asks of a build."""
+
+    keep_going: bool = False
+    dry_run: bool = False
+    force: bool = False
+    rerun: frozenset[str] = frozenset()
+    until: frozenset[str] = frozenset()
+    shuffle: int | None = None
+    env: str | None = None
+    default_env: str | None = None
+    named: dict[str, float] = field(default_factory=dict)
+    json: bool = False
+    hooks: TaskHooks = field(default_factory=TaskHooks)
+
+
+@dataclass
+class Summary:
+    """What a build came to."""
+
+    ok: bool = True
+    ran: int = 0
+    cached: int = 0
+    up_to_date: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    would_run: int = 0
+    interrupted: bool = False
+    planning_failed: bool = False
+    hook_failed: bool = False
+    hook_errors: dict[int, FlowError] = field(default_factory=dict)
+    states: dict[int, str] = field(default_factory=dict)
+    keys: dict[int, bytes] = field(default_factory=dict)
+    errors: dict[int, str] = field(default_factory=dict)
+    results: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def status(self) -> int:
+        if self.interrupted:
+            return 130
+        if self.planning_failed:
+            return 2
+        return 1 if self.failed or self.hook_failed or not self.ok else 0
