@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
-from buildflow.attributes import PYTHON_NAMES, QUANTITIES, WORKERS, Attribute
+from buildflow.attributes import PYTHON_NAMES, QUANTITIES, Attribute
 from buildflow.errors import FlowError, Span
 from buildflow.names import holds_names
 from buildflow.near import did_you_mean
@@ -120,12 +120,12 @@ def _env(rule: Rule, attribute: Attribute) -> None:
 
 def _worker(rule: Rule, attribute: Attribute) -> None:
     text = _one(attribute, "one worker")
-    if text is not None and text not in WORKERS:
-        raise FlowError(
-            f"there is no worker “{text}”",
-            attribute.span,
-            did_you_mean(text, WORKERS) or f"there are: {' '.join(sorted(WORKERS))}",
-        )
+    if text is not None:
+        from buildflow.workers.names import hint, is_worker
+
+        if not is_worker(text):
+            raise FlowError(f"there is no worker “{text}”", attribute.span, hint(text))
+
 
 
 def _path(rule: Rule, attribute: Attribute) -> None:

@@ -11,13 +11,14 @@ from buildflow.errors import FlowError, Span
 from buildflow.near import did_you_mean
 from buildflow.quantity import Quantity, compile_quantity
 from buildflow.template import Hole, Word
+from buildflow.workers.names import KNOWN as WORKERS
+from buildflow.workers.names import others
 
 FLAGS = frozenset("default phony temp python inplace anonymous".split())
 TEXTS = frozenset(
     """name temp env stage cpus mem gpus time retries priority depfile log shell call vars pass tools hooks worker
     batch""".split()
 )
-WORKERS = frozenset("debug cf slurm sge psij dask".split())
 QUANTITIES = {
     "cpus": "count", "mem": "memory", "gpus": "count", "time": "time", "retries": "count", "priority": "number",
     "batch": "count",
@@ -63,14 +64,14 @@ class Attributes(dict[str, Attribute]):
         )
 
 
-def check_attribute(name: str, text: str | None, span: Span | None, known_workers: frozenset[str] = WORKERS) -> None:
+def check_attribute(name: str, text: str | None, span: Span | None) -> None:
     """Raises FlowError where an attribute is unknown, or has a value where none goes, or none where one must be."""
     base = name.partition(".")[0]
     if base == "resource" and "." in name:
         if text is None:
             raise FlowError(f"{name} needs a number", span, f"write {name} = 1")
         return
-    if name in known_workers:
+    if name in WORKERS or (name not in FLAGS and name not in TEXTS and name in others()):
         if text is None:
             raise FlowError(f"{name} passes words to the worker, and has none", span, f"write {name} = --option=value")
         return
@@ -78,7 +79,7 @@ def check_attribute(name: str, text: str | None, span: Span | None, known_worker
         raise FlowError(
             f"there is no attribute “{name}”",
             span,
-            did_you_mean(name, FLAGS | TEXTS | known_workers)
+            did_you_mean(name, [*FLAGS, *TEXTS, *WORKERS])
             or f"there are: {' '.join(sorted(FLAGS | TEXTS))} resource.NAME",
         )
     if text is None and name not in FLAGS:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from xxhash import xxh3_128
@@ -45,7 +45,8 @@ class Decider:
 
     def __init__(
         self, resolver: Resolver, disk: Disk, state: State, cache: Cache,
-        *, env: str | None = None, default_env: str | None = None, cpu_limit: int | None = None,
+        *, env: str | None = None, default_env: str | None = None,
+        cpu_limit: Callable[[Job], int | None] = lambda job: None,
     ) -> None:  # fmt: skip
         self.resolver = resolver
         self.plan = resolver.plan
@@ -114,6 +115,13 @@ class Decider:
                 state.update(encoded + b"\0" + digest + b"\0")
             found = self._trees[own] = state.digest()
         return found
+
+    def forget_sources(self) -> None:
+        """What is known of files that no job makes is read anew."""
+        plan = self.plan
+        self.digests = {f: d for f, d in self.digests.items() if plan.maker[f] >= 0 and f not in plan.within}
+        self._trees.clear()
+        self._externals.clear()
 
     def member_digest(self, f: int, job: int) -> bytes:
         """The digest of a file in a folder: of a link, its text and what it leads to, which is staged in its place."""
@@ -271,7 +279,7 @@ class Decider:
 
     def job(self, number: int) -> Job:
         job = Job(self.resolver, number)
-        job.cpu_limit = self.cpu_limit
+        job.cpu_limit = self.cpu_limit(job)
         return job
 
     def identity(self, job: Job) -> Identity:

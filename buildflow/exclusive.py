@@ -10,10 +10,12 @@ from buildflow.execute import Executor
 from buildflow.job import Job
 from buildflow.run import LONG, Run
 from buildflow.sandbox import Sandbox
-from buildflow.workers.base import Task
+from buildflow.workers.base import Task, Worker
 
 
-def run_of(executor: Executor, decider: Decider, job: Job, environment: Environment, *, json: bool) -> Run:
+def run_of(
+    executor: Executor, decider: Decider, job: Job, environment: Environment, worker: Worker, *, json: bool
+) -> Run:
     """The run of such a job; its sandbox is the project's root and is not touched."""
     recipe = job.rule.recipe
     assert recipe is not None
@@ -23,7 +25,7 @@ def run_of(executor: Executor, decider: Decider, job: Job, environment: Environm
     env.update(keyed)
     job.amounts(decider.size(job))
     identity = Identity(b"", b"", [], {}, environment)
-    run = Run(job, identity, Sandbox(decider.disk.root, -1))
+    run = Run(job, identity, Sandbox(decider.disk.root, -1), worker)
     command = Command([], env, decider.disk.root)
     task = Task(job.number, command, "stderr" if json else "", (), job.amounts().time, terminal=True)
     base = f"{executor.folder}/work/exclusive"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from buildflow.cache import LOG, file_stat, output_names, take_in, tree_stat, write_result
@@ -21,7 +22,7 @@ from buildflow.outputs import collect, detach
 from buildflow.run import Composer, Run
 from buildflow.sandbox import Pool
 from buildflow.staging import InputChanged, Staging
-from buildflow.workers.base import End
+from buildflow.workers.base import End, Worker
 
 if TYPE_CHECKING:
     from buildflow.cache import Cache
@@ -37,20 +38,19 @@ _LAST_BREATH = 0.2
 class Executor:
     """Stages and commits jobs of one build."""
 
-    def __init__(self, decider: Decider, cache: Cache, folder: str, worker: str) -> None:
+    def __init__(self, decider: Decider, cache: Cache, folder: str, seconds: Mapping[str, float]) -> None:
         self.decider = decider
         self.cache = cache
         self.disk = decider.disk
         self.root = self.disk.root
         self.folder = folder  # .bflow, absolute
         self.pool = Pool(f"{folder}/work")
-        self.composer = Composer(decider, self.root)
-        self.worker = worker
+        self.composer = Composer(decider, self.root, folder, seconds)
 
-    def stage(self, job: Job, identity: Identity) -> Run:
+    def stage(self, job: Job, identity: Identity, worker: Worker) -> Run:
         """Give a job a sandbox with its inputs, and compose its task. Raises InputChanged, FlowError."""
         staging = Staging(self.decider, job)
-        run = Run(job, identity, self.pool.take(job.rule.name))
+        run = Run(job, identity, self.pool.take(job.rule.name), worker)
         try:
             run.staging = staging
             run.sandbox.prepare(staging.pieces, staging.folders)
@@ -90,11 +90,6 @@ class Executor:
         """Raises InputChanged where an input is no longer what its digest says, in the sandbox or in the project."""
         assert run.staging is not None
         run.staging.check(run.sandbox)
-
-    @staticmethod
-    def ended_badly(run: Run, end: End) -> str | None:
-        """How a job's recipe failed, in one sentence; None where it ended well."""
-        return failure(end, run.job)
 
     def problem(self, run: Run, end: End) -> str | None:
         """Why a job failed, in one sentence; None where its outputs are all there."""
@@ -160,7 +155,7 @@ class Executor:
                 read.append((name, self.decider.external(name)))
         return read
 
-    def commit(self, run: Run, end: End, key: bytes, depfile: bool, notes: dict[str, Any]) -> tuple[list[bytes], str]:
+    def commit(self, run: Run, end: End, key: bytes, depfile: bool) -> tuple[list[bytes], str]:
         """Move the outputs into an entry and commit it; their digests and the entry's path."""
         job = run.job
         names = output_names(job.outputs)
@@ -192,10 +187,10 @@ class Executor:
                 outputs.append(
                     {"name": name, "file": inner, "folder": is_folder, "digest": digest.hex(), "stat": signature}
                 )
-            logged = self._keep_log(run, f"{folder}/{LOG}")
+            run.logged = self._keep_log(run, f"{folder}/{LOG}")
             if depfile and job.depfile is not None:
                 take_in(os.path.join(run.sandbox.path, job.depfile), f"{folder}/depfile")
-            result = self.result(run, end, key, outputs, logged, notes)
+            result = self.result(run, end, key, outputs)
             write_result(folder, result)
             self.cache.commit(folder, job.kind, key)
         except BaseException:
@@ -213,9 +208,7 @@ class Executor:
         take_in(run.sandbox.log, target)
         return True
 
-    def result(
-        self, run: Run, end: End, key: bytes, outputs: list[dict[str, Any]], logged: bool, notes: dict[str, Any]
-    ) -> dict[str, Any]:
+    def result(self, run: Run, end: End, key: bytes, outputs: list[dict[str, Any]]) -> dict[str, Any]:
         """What `result.json` says."""
         job = run.job
         plan = self.decider.plan
@@ -241,15 +234,14 @@ class Executor:
             "read": [[name, digest.hex()] for name, digest in run.identity.read],
             "inputs": inputs,
             "outputs": outputs,
-            "log": logged,
+            "log": run.logged,
             **({"returned": run.returned} if run.returned else {}),
             "runtime": end.runtime,
-            "host": _HOST,
-            "worker": self.worker,
+            "host": end.host or _HOST,
+            "worker": run.worker.name,
             "environment": run.identity.environment.name,
             "started": run.started,
             "ended": time.time(),
-            **notes,
         }
 
 

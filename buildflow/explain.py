@@ -96,6 +96,19 @@ def _by_name(rows: Rows) -> dict[tuple[str, str, int], str]:
     return found
 
 
+def between(old: Entry, new: Entry) -> list[Change]:
+    """What differs between two results of one target, files that their depfiles named included."""
+    changes = compare(old.result.get("manifest") or [], new.result.get("manifest") or [])
+    before, after = (dict(entry.result.get("read") or ()) for entry in (old, new))
+    names = [name for name in dict.fromkeys([*after, *before]) if before.get(name) != after.get(name)]
+    changes.extend(Change("header", name, before.get(name), after.get(name)) for name in names)
+    sizes = [{row["name"]: row.get("size") for row in entry.result.get("inputs") or ()} for entry in (old, new)]
+    for change in changes:
+        if change.what in ("input", "header"):
+            change.old_size, change.new_size = (known.get(change.name) for known in sizes)
+    return changes
+
+
 # ---- jobs ------------------------------------------------------------------------------------------------------
 
 
@@ -165,7 +178,7 @@ class Explainer:
     def _because(self, number: int) -> list[tuple[str, str]]:
         plan = self.plan
         pairs = []
-        for f in dict.fromkeys(self.build.remade(number)):
+        for f in dict.fromkeys(self.build.lookup.remade(number)):
             outputs = plan.outputs[plan.maker[f]]
             pairs.append((plan.paths[f], plan.paths[outputs[0]] if outputs else plan.paths[f]))
         return pairs
@@ -177,7 +190,7 @@ class Explainer:
         stack = [number]
         while stack and len(found) < most:
             job = stack.pop()
-            before = [self.plan.maker[f] for f in self.build.remade(job)]
+            before = [self.plan.maker[f] for f in self.build.lookup.remade(job)]
             if not before and job != number:
                 found.append(self.job(job, causes=False))
             for other in reversed(list(dict.fromkeys(before))):
@@ -189,12 +202,12 @@ class Explainer:
     def _identity(self, job: Job) -> Identity:
         """Today's rows. What a job would make anew has no digest yet."""
         digests = self.build.decider.digests
-        for f in self.build.remade(job.number):
+        for f in self.build.lookup.remade(job.number):
             digests.setdefault(f, UNKNOWN)
         return self.build.decider.identity(job)
 
     def _changes(self, job: Job, identity: Identity, entry: Entry) -> list[Change]:
-        remade = {self.plan.paths[f] for f in self.build.remade(job.number)}
+        remade = {self.plan.paths[f] for f in self.build.lookup.remade(job.number)}
         folders = {
             name for name, f in zip(job.inputs, job.input_ids, strict=True)
             if (tree := self.plan.tree(job.number, f)) and any(self.plan.paths[m] in remade for m in tree[0])

@@ -93,7 +93,7 @@ class Failures:
                 os.rename(run.sandbox.log, log_path)
             except OSError:
                 log_path = None
-            build._give_back(run, fresh=True)
+            build.executor.give_back(run, fresh=True)
         if left:
             more.append(f"it wrote files that are not declared: {', '.join(left)}")
         hook_problem = None

@@ -23,6 +23,8 @@ class Options:
     default_env: str | None = None
     named: dict[str, float] = field(default_factory=dict)
     json: bool = False
+    one_worker: bool = False
+    """Whether all jobs run on the build's worker, whatever their rules name."""
     hooks: TaskHooks = field(default_factory=TaskHooks)
 
 

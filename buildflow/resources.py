@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from buildflow.errors import FlowError
@@ -20,19 +20,31 @@ LIMITED = ("mem", "gpus")
 
 
 class Resources:
-    """The account of one build. `cpus`: the limit; `mem` in bytes; `named`: limits of named resources."""
+    """The account of one worker's jobs. `slots`: how many jobs at once; `cpus`: the limit of their processors (default:
+    here as many as slots, elsewhere none); `mem` in bytes; `named`: limits of named resources, of which `used` is in
+    use: that is one account for all workers of a build. `here`: jobs share this machine's memory and devices."""
 
     def __init__(
-        self, cpus: int, mem: float | None = None, gpus: int | None = None, named: Mapping[str, float] = {}
-    ) -> None:
-        self.cpus = cpus
-        self.mem = physical_memory() if mem is None else mem
-        self.devices = devices(gpus)
+        self, slots: int, mem: float | None = None, gpus: int | None = None, named: Mapping[str, float] = {},
+        used: dict[str, float] | None = None, *, cpus: float | None = None, here: bool = True,
+    ) -> None:  # fmt: skip
+        self.slots = slots
+        if here:
+            self.most_cpus: int | None = max(1, min(slots, int(cpus) if cpus is not None else slots))
+            self.slots = self.most_cpus
+            self.mem = physical_memory() if mem is None else mem
+            self.devices: list[str] | None = devices(gpus)
+        else:
+            self.most_cpus = max(1, int(cpus)) if cpus is not None else None
+            self.mem = float("inf") if mem is None else mem
+            self.devices = None if gpus is None else [str(i) for i in range(gpus)]
+        self.here = here
         self.named = dict(named)
+        self.jobs = 0
         self.used_cpus = 0
         self.used_mem = 0.0
-        self.free_devices = list(self.devices)
-        self.used: dict[str, float] = {}
+        self.free_devices = list(self.devices or ())
+        self.used: dict[str, float] = {} if used is None else used
 
     def check(self, job: Job, amounts: Amounts) -> None:
         """Raises FlowError for a job that could never run here."""
@@ -43,7 +55,7 @@ class Resources:
                 attributes["mem"].span,
                 "ask for less, or raise the limit (--resource mem=…)",
             )
-        if amounts.gpus > len(self.devices):
+        if self.devices is not None and amounts.gpus > len(self.devices):
             raise FlowError(
                 f"{job.target} asks for gpus = {amounts.gpus}, and there are {len(self.devices)}",
                 attributes["gpus"].span,
@@ -68,40 +80,49 @@ class Resources:
 
     def fits(self, amounts: Amounts) -> bool:
         """Whether a job can start beside those that run."""
-        if self.used_cpus + amounts.cpus > self.cpus and self.used_cpus:
-            return False
+        if self.jobs:
+            if self.jobs >= self.slots:
+                return False
+            if self.most_cpus is not None and self.used_cpus + amounts.cpus > self.most_cpus:
+                return False
         return self.has_beside_cpus(amounts)
 
     def has_beside_cpus(self, amounts: Amounts) -> bool:
         """Whether there is all but processors, which come free soon."""
         if amounts.mem and self.used_mem + amounts.mem > self.mem:
             return False
-        if amounts.gpus > len(self.free_devices):
+        if self.devices is not None and amounts.gpus > len(self.free_devices):
             return False
-        return all(
+        return not amounts.named or all(
             self.used.get(name, 0.0) + value <= self.named[name]
             for name, value in amounts.named.items()
             if name in self.named
         )
 
     def take(self, amounts: Amounts) -> list[str]:
-        """Book a job; the numbers of the devices that it gets."""
+        """Book a job; the numbers of the devices that it gets here."""
+        self.jobs += 1
         self.used_cpus += amounts.cpus
         self.used_mem += amounts.mem or 0.0
         for name, value in amounts.named.items():
             self.used[name] = self.used.get(name, 0.0) + value
-        given, self.free_devices = self.free_devices[: amounts.gpus], self.free_devices[amounts.gpus :]
+        given: list[str] = []
+        if amounts.gpus and self.devices is not None:
+            given, self.free_devices = self.free_devices[: amounts.gpus], self.free_devices[amounts.gpus :]
         return given
 
     def give(self, amounts: Amounts, given: list[str]) -> None:
+        self.jobs -= 1
         self.used_cpus -= amounts.cpus
         self.used_mem -= amounts.mem or 0.0
         for name, value in amounts.named.items():
-            self.used[name] -= value
-        self.free_devices = sorted(self.free_devices + given, key=self.devices.index)
-        if not self.used_cpus:  # nothing runs: what is left is the rounding of fractions
+            left = self.used[name] - value
+            self.used[name] = left if left > 1e-9 else 0.0  # what is left may be the rounding of fractions
+        if given:
+            assert self.devices is not None
+            self.free_devices = sorted(self.free_devices + given, key=self.devices.index)
+        if not self.jobs:
             self.used_mem = 0.0
-            self.used = {}
 
 
 def physical_memory() -> float:
@@ -126,8 +147,9 @@ def devices(limit: int | None = None) -> list[str]:
     return [*found, *(next(more) for _ in range(limit - len(found)))][:limit]
 
 
-def over_limits(resources: Resources, decider: Decider) -> dict[int, FlowError]:
-    """The jobs of a plan that are known to ask for more than there is, as far as that is known before anything runs."""
+def over_limits(of: Callable[[Job], Resources], decider: Decider) -> dict[int, FlowError]:
+    """The jobs of a plan that are known to ask for more than there is, as far as that is known before anything runs.
+    `of(job)`: the account of the worker that it would run on."""
     found: dict[int, FlowError] = {}
     plan = decider.plan
     rules = decider.resolver.builder.rules
@@ -145,7 +167,7 @@ def over_limits(resources: Resources, decider: Decider) -> dict[int, FlowError]:
             varies = {name for quantity in quantities if quantity is not None for name in quantity.names} - {"attempt"}
             if varies and not _all_sources(plan, number):
                 continue
-            error = resources.excess(job, job.amounts(decider.size(job)))
+            error = of(job).excess(job, job.amounts(decider.size(job)))
         except Pending:
             continue
         if error is not None:

@@ -170,6 +170,6 @@ class ResultsOf:
         from buildflow.sandbox import Sandbox
         from buildflow.workers.base import End, Task
 
-        run = Run(job, self.build.decider.identity(job), Sandbox("", -1))
+        run = Run(job, self.build.decider.identity(job), Sandbox("", -1), self.build.crew.primary.worker)
         end = End(Task(job.number, None, ""), 0)  # type: ignore[arg-type]  # nothing runs
-        return self.build.executor.result(run, end, key, list(outputs), False, {"again": True})
+        return {**self.build.executor.result(run, end, key, list(outputs)), "again": True}

@@ -6,18 +6,22 @@ Composes the argument vector, the environment (built, not inherited) and the job
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from shlex import split
 from typing import TYPE_CHECKING, Any
 
 from buildflow.environments.base import Command
 from buildflow.errors import FlowError
 from buildflow.files import remove_tree
 from buildflow.job import LIST_FILE, Job
+from buildflow.node_files import NodeFiles
 from buildflow.workers.base import Task
 
 if TYPE_CHECKING:
     from buildflow.decide import Decider, Identity
     from buildflow.sandbox import Sandbox
     from buildflow.staging import Staging
+    from buildflow.workers.base import Worker
 
 LONG = 100_000
 """Bytes of a recipe above which it runs from a file: the kernel takes 128 KiB in one argument."""
@@ -31,11 +35,14 @@ class Run:
 
     __slots__ = (
         "job", "identity", "sandbox", "staging", "task", "started", "outputs", "env", "description", "given",
-        "returned",
+        "returned", "worker", "logged", "resumed",
     )  # fmt: skip
 
-    def __init__(self, job: Job, identity: Identity, sandbox: Sandbox) -> None:
+    def __init__(self, job: Job, identity: Identity, sandbox: Sandbox, worker: Worker) -> None:
         self.job = job
+        self.worker = worker
+        self.logged = False  # whether its entry has a log
+        self.resumed = False  # whether an earlier driver has started it
         self.identity = identity
         self.sandbox = sandbox
         self.staging: Staging | None = None
@@ -49,11 +56,14 @@ class Run:
 
 
 class Composer:
-    """Makes the tasks of one build. `root`: the project's, absolute."""
+    """Makes the tasks of one build. `root`: the project's, absolute; `folder`: its `.bflow`; `seconds`: how long the
+    jobs of a rule took."""
 
-    def __init__(self, decider: Decider, root: str) -> None:
+    def __init__(self, decider: Decider, root: str, folder: str, seconds: Mapping[str, float]) -> None:
         self.decider = decider
         self.root = root
+        self.seconds = seconds
+        self.node = NodeFiles(folder)
 
     def task(self, run: Run) -> Task:
         """The task of a job that is staged."""
@@ -69,6 +79,8 @@ class Composer:
         except FileNotFoundError:
             pass
         task = Task(job.number, Command([], env, sandbox.path), sandbox.log, (sandbox.lock,), job.amounts().time)
+        if not run.worker.here:
+            self._for_elsewhere(run, task)
         if recipe.kind == "shell":
             if job.lists_inputs:
                 self.list_inputs(job, f"{sandbox.path}/{LIST_FILE}")
@@ -85,11 +97,26 @@ class Composer:
             task.command.argv = [f"{sandbox.path}.script"]
         elif recipe.kind == "python":
             self._describe(run, sandbox.path)
-            task.command.argv = [environment.python(), _runner(), "python", env["BFLOW_JOB"]]
+            task.command.argv = [environment.python(), self.node.runner(), "python", env["BFLOW_JOB"]]
         else:
             self._call(run, task, sandbox.path)
         task.command = environment.wrap(task.command)
         return task
+
+    def _for_elsewhere(self, run: Run, task: Task) -> None:
+        """What a worker must know of a job that it hands to somebody else."""
+        job, sandbox = run.job, run.sandbox
+        task.inherit = ()
+        task.folder = sandbox.path
+        task.outputs = [f"{sandbox.path}/{staged.rstrip('/')}" for _, staged in run.outputs]
+        task.amounts = job.amounts()
+        task.rule, task.target = job.rule.name, job.target
+        task.expected = self.seconds.get(job.rule.name)
+        batch = job.quantity("batch")
+        task.batch = None if batch is None else int(batch.constant or 1)
+        arguments = job.attribute(run.worker.name)
+        if arguments:
+            task.arguments = split(arguments)
 
     def exclusive(self, run: Run, task: Task, base: str) -> None:
         """A job in the project's root whose recipe is no shell: its description and script stand at `base`."""
@@ -98,7 +125,7 @@ class Composer:
         assert recipe is not None
         if recipe.kind == "python":
             self._describe(run, base)
-            task.command.argv = [run.identity.environment.python(), _runner(), "python", run.env["BFLOW_JOB"]]
+            task.command.argv = [run.identity.environment.python(), self.node.runner(), "python", run.env["BFLOW_JOB"]]
         elif recipe.kind == "script":
             self._script(run, base)
             task.command.argv = [f"{base}.script"]
@@ -174,6 +201,7 @@ class Composer:
         description["returned"] = f"{base}.returned"
         remove_tree(f"{base}.returned")
         name = recipe.text
+        pickled = None
         if recipe.kind == "function":
             from buildflow.recipe.functions import portable
 
@@ -195,7 +223,7 @@ class Composer:
         environment = run.identity.environment
         rows = self.decider.functions(job)
         python = environment.python() if environment.name != "native" else sys.executable
-        task.command.argv = [python, _runner(), "call", path]
+        task.command.argv = [python, self.node.runner(pickled=pickled is not None), "call", path]
         if environment.name == "native" and run.sandbox.lock >= 0:
             from xxhash import xxh3_128_digest
 
@@ -208,7 +236,3 @@ class Composer:
 
 def _bash_reads(run: Run) -> bool:
     return any(name in _BASH_READS or name.startswith("BASH_FUNC_") for name in run.identity.variables)
-
-
-def _runner() -> str:
-    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "runner.py")

@@ -268,6 +268,12 @@ def find_function(job: dict[str, Any]) -> Any:
         )
     import pickle
 
+    try:
+        __import__("cloudpickle")
+    except ImportError:  # a copy of it lies beside this file
+        sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+        __import__("cloudpickle")
+        del sys.path[-1]
     with open(job["pickle"], "rb") as file:
         found = pickle.load(file)
     return found, getattr(found, "__qualname__", repr(found)) + "()"

@@ -16,7 +16,7 @@ from buildflow.near import did_you_mean, near
 KNOWN: dict[str, type] = {
     "worker": str, "jobs": int, "env": str, "default_env": str, "cache_root": str, "readonly_cache": list,
     "keep_going": bool, "resources": dict, "options": dict, "profile": str, "verbose": bool, "quiet": bool,
-    "container": str, "environments": dict,
+    "container": str, "environments": dict, "workers": dict,
 }  # fmt: skip
 
 PATHS = ("cache_root", "readonly_cache")

@@ -12,6 +12,7 @@ import signal
 import sys
 from _thread import get_ident
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildflow.build import Build
@@ -30,6 +31,7 @@ from buildflow.process import absolute
 from buildflow.state import State
 from buildflow.template import parse_word
 from buildflow.workers.base import Worker
+from buildflow.workers.registry import configured
 from buildflow.workers.registry import worker as worker_named
 
 if TYPE_CHECKING:
@@ -190,7 +192,10 @@ class Submitter:
                 keep_going=not self.raise_errors, hooks=self.hooks, env=chosen.get("env"),
                 default_env=chosen.get("default_env"), named=_limits(chosen.get("resources") or {}),
             )  # fmt: skip
-            build = Build(resolver, session.disk, session.state, session.cache, worker, options, stream, session.folder)
+            build = Build(
+                resolver, session.disk, session.state, session.cache, worker, options, stream, session.folder,
+                partial(configured, chosen),
+            )  # fmt: skip
             if environment is not None:
                 build.decider.use(environment)
             made = ResultsOf(build, build.summary)
@@ -206,6 +211,8 @@ class Submitter:
         n_procs = self.n_procs
         if n_procs is None and self.worker != "debug":
             n_procs = chosen.get("jobs")
+        if isinstance(self.worker, str):
+            return configured({**chosen, "worker": self.worker}, self.worker, n_procs)
         return worker_named(self.worker, n_procs)
 
     def _environment(self, root: str) -> Environment | None:

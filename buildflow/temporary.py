@@ -5,13 +5,13 @@ What is known of one stays, so nothing is stale; it is made again only where a j
 
 from __future__ import annotations
 
-import heapq
 import os
 from typing import TYPE_CHECKING
 
 from buildflow.cache import Entry, read_entry, write_result
 from buildflow.files import remove_tree
 from buildflow.job import Job
+from buildflow.schedule import DONE
 
 if TYPE_CHECKING:
     from buildflow.build import Build
@@ -71,9 +71,9 @@ class Temporaries:
         for i, f in enumerate(self.plan.outputs[job.number]):
             if self.stays_in_cache(job, self.plan.paths[f]):
                 if entry is not None and not entry.outputs[i].get("temp_gone"):
-                    self._stands(f, entry.file(entry.outputs[i]))
+                    self.stands(f, entry.file(entry.outputs[i]))
 
-    def _stands(self, f: int, path: str) -> None:
+    def stands(self, f: int, path: str) -> None:
         name = self.plan.paths[f]
         self.build.decider.places[f] = path + ("/" if name.endswith("/") else "")
         self.build.resolver.world.where[name] = path
@@ -97,7 +97,7 @@ class Temporaries:
         for f in (*job.input_ids, *job.after_ids, *job.extra_ids):
             folder = self.plan.within.get(f, f)
             maker = self.plan.maker[folder]
-            if maker < 0 or build.status[maker] != 3:
+            if maker < 0 or build.schedule.status[maker] != DONE:
                 continue
             other = build.decider.job(maker)
             if other.rule.inplace or not self.stays_in_cache(other, self.plan.paths[folder]):
@@ -111,25 +111,22 @@ class Temporaries:
             entry = build.decider.entry(other, key)
             index = self.plan.outputs[maker].index(folder)
             if entry is not None:
-                self._stands(folder, entry.file(entry.outputs[index]))
+                self.stands(folder, entry.file(entry.outputs[index]))
                 continue
             self._make_again(maker)
-            build.dependents[maker].append(job.number)
-            build.waiting[job.number] += 1
-            build.status[job.number] = 0
+            build.schedule.wait_for(job.number, maker)
             waits = True
         return waits
 
     def _make_again(self, maker: int) -> None:
         build = self.build
-        if maker in build.forced and build.status[maker] != 3:
+        if maker in build.lookup.forced and build.schedule.status[maker] != DONE:
             return
         state = build.summary.states.get(maker)
         if state in ("up_to_date", "cached"):
             setattr(build.summary, state, getattr(build.summary, state) - 1)
-        build.forced.add(maker)
-        build.status[maker] = 1
-        heapq.heappush(build.ready, (-1.0, 0.0, maker))
+        build.lookup.forced.add(maker)
+        build.schedule.again(maker, urgent=True)
 
     def finished(self, number: int) -> None:
         """A job is done: the temporaries that nobody else of this build still reads are removed."""
@@ -154,7 +151,7 @@ class Temporaries:
             found = {plan.within.get(f, f) for f in plan.inputs[job] + plan.after[job] + plan.extra[job]} & temporary
             if found:
                 self._reads[job] = tuple(found)
-                if self.build.status[job] != 3:
+                if self.build.schedule.status[job] != DONE:
                     for f in found:
                         self._readers.setdefault(f, set()).add(job)
         for reads in self._reads.values():

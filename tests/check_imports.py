@@ -19,16 +19,18 @@ LAYERS: list[set[str]] = [
     {"errors", "template", "view", "events", "process"},
     {"lang.statements", "lang.refuse", "recipe", "digest", "ignore", "files", "jobserver", "library", "near"}
     | {"quantity", "readers", "reads", "runner", "depfile", "lock", "settings", "outputs", "progress"},
+    {"workers.names"},
     {"globbing", "names", "attributes", "hooks", "world", "environments"},
     {"rule", "attribute_checks", "builder"},
     {"lang", "sources", "state", "disk"},
     {"plan"},
-    {"job", "keys", "cache", "sandbox", "entries", "hints", "resources", "workspace"},
+    {"job", "keys", "cache", "sandbox", "entries", "hints", "resources", "workspace", "node_files"},
     {"workers"},
     {"decide", "staging", "run", "execute", "exclusive"},
-    {"build", "outcome", "failures", "hooks_of", "temporary", "result", "results_of"},
+    {"build", "outcome", "crew", "schedule", "lookup", "launch", "landing", "failures", "hooks_of", "temporary", "result", "results_of"},
     {"submitter"},
-    {"flow", "flowfile_py", "dry", "explain", "history", "stale", "targets", "catalog", "watch", "lookout", "seen"},
+    {"flow", "flowfile_py", "dry", "explain", "history", "stale", "targets", "catalog", "watch", "lookout", "seen"}
+    | {"drawing", "drawing_formats"},
     {"", "cli", "start", "__main__"},  # "": buildflow/__init__.py itself
 ]
 

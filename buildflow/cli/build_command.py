@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -106,7 +107,7 @@ def _run(
     from buildflow.jobserver import Jobserver
     from buildflow.progress import Progress
     from buildflow.submitter import Session
-    from buildflow.workers.registry import worker as worker_named
+    from buildflow.workers.registry import DEFAULT, configured
 
     project = load(flowfile, words)
     builder = project.builder
@@ -127,15 +128,18 @@ def _run(
         options = options_of(given, chosen, dry)
         if given["shuffle"] == "":
             stream.emit("note", text=f"the order is shuffled: --shuffle={options.shuffle} gives it again")
-        worker = worker_named(chosen["worker"] or "cf", chosen["jobs"])
-        build = Build(resolver, session.disk, session.state, session.cache, worker, options, stream, session.folder)
+        worker = configured(chosen, chosen["worker"] or DEFAULT, chosen["jobs"])
+        build = Build(
+            resolver, session.disk, session.state, session.cache, worker, options, stream, session.folder,
+            partial(configured, chosen),
+        )  # fmt: skip
         build.summary = summary
         if os.environ.get("MAKEFLAGS") and not dry:
-            build.jobserver = Jobserver.from_environment(os.environ)
-            if build.jobserver is not None and given["jobs"]:
+            build.launch.jobserver = Jobserver.from_environment(os.environ)
+            if build.launch.jobserver is not None and given["jobs"]:
                 stream.emit("note", text=f"-j{given['jobs']} was asked for: make's jobserver is left alone")
-                build.jobserver.close()
-                build.jobserver = None
+                build.launch.jobserver.close()
+                build.launch.jobserver = None
         progress.counts = build.counts
         stream.clocks = [progress.tick]
         with _signals(build):
@@ -215,16 +219,18 @@ def merged(root: str, given: dict[str, Any], reads: Reads) -> dict[str, Any]:
         found[name] = bool(given.get(name)) or bool(found.get(name))
     found["named"] = limits(found.get("resources", {}), given.get("resource") or ())
     if given.get("options"):
-        worker = found["worker"] or "cf"
-        word = given["options"][0].partition("=")[0]
-        if any(o.partition("=")[0] != "n_procs" for o in given["options"]):
-            raise FlowError(
-                f"the worker {worker} has no option “{word}”", None, did_you_mean(word, ["n_procs"]) or "it has n_procs"
-            )
-        number = given["options"][-1].partition("=")[2]
-        if not number.isdigit() or int(number) < 1:
-            raise FlowError(f"-o {given['options'][-1]}: n_procs is a number of jobs, 1 or more")
-        found["jobs"] = int(number)
+        found["options"] = {**found.get("options", {}), **_worker_options(given["options"])}
+    return found
+
+
+def _worker_options(words: Sequence[str]) -> dict[str, str]:
+    """`-o NAME=VALUE`."""
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise FlowError(f"-o {word}: an option is written as NAME=VALUE")
+        found[name] = value
     return found
 
 
@@ -257,7 +263,7 @@ def options_of(given: dict[str, Any], chosen: dict[str, Any], dry: bool) -> Any:
     return Options(
         keep_going=chosen["keep_going"], dry_run=dry, force=given["always_make"], rerun=frozenset(given["rerun"]),
         until=frozenset(given["until"]), shuffle=seed, env=chosen["env"], default_env=chosen["default_env"],
-        named=chosen["named"], json=given["as_json"],
+        named=chosen["named"], json=given["as_json"], one_worker=bool(given["worker"]),
     )  # fmt: skip
 
 

@@ -145,7 +145,7 @@ class Rebuilds:
     def _build(self, watch: Watch, seen: Seen, stream: Stream, screen: Held) -> list[str]:
         from buildflow.build import Build
         from buildflow.submitter import Session
-        from buildflow.workers.registry import worker as worker_named
+        from buildflow.workers.registry import DEFAULT, configured
 
         given = self.given
         for _ in range(PLANS):
@@ -166,10 +166,10 @@ class Rebuilds:
                 seen.planned(resolver.plan, resolver.reads)
                 if watch.cover(seen):
                     continue
-                worker = worker_named(chosen["worker"] or "cf", chosen["jobs"])
+                worker = configured(chosen, chosen["worker"] or DEFAULT, chosen["jobs"])
                 build = Build(
                     resolver, session.disk, session.state, session.cache, worker,
-                    build_command.options_of(given, chosen, False), stream, session.folder,
+                    build_command.options_of(given, chosen, False), stream, session.folder, partial(configured, chosen),
                 )  # fmt: skip
                 self.summary = build.summary
                 screen.progress.counts = build.counts

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from buildflow.environments.base import Command
+from buildflow.errors import FlowError
+from buildflow.near import did_you_mean
 
 if TYPE_CHECKING:
+    from buildflow.job import Amounts
     from buildflow.workers.warm import WarmRequest
 
 
@@ -19,6 +22,12 @@ class Task:
     `call`: a function to call in a warm process instead of a command; `function` the function itself where the driver
     has it, with the job's description. `terminal`: it has the caller's input and output. `fallback`: what runs it
     through a shell, where the command cannot be started directly: the message and the status are the shell's then.
+
+    For workers whose tasks run elsewhere: `folder`, the job's own, which nothing else uses while it is under way (files
+    named `<folder>.<something>` are the worker's to use); `outputs`, paths in it that are there once it ended well (as
+    far as it did); `amounts`, what it asks for; `rule` and `target`, to name it; `expected`, the seconds that it will
+    probably take, where known; `batch`, how many may go together in one submission of theirs (None: the worker's to
+    choose); `arguments`, what its rule passes to this worker (`slurm = --qos=long`), split into words.
     """
 
     number: int
@@ -31,14 +40,23 @@ class Task:
     function: Any = None
     terminal: bool = False
     fallback: Callable[[], list[str]] | None = None
+    folder: str = ""
+    outputs: Sequence[str] = ()
+    amounts: Amounts | None = None
+    rule: str = ""
+    target: str = ""
+    expected: float | None = None
+    batch: int | None = None
+    arguments: Sequence[str] = ()
 
 
 @dataclass
 class End:
     """How a task ended: `status` as a shell's (negative: by that signal); `timed_out`: its time was up; `stopped`: it
-    was told to end by `Worker.stop`, so what it made is partial; `error`: why it could not run at all. `runtime`:
-    wall_s, rss_peak_gb, vms_peak_gb, cpu_peak_percent. `exception`: what a function raised, where it was called in
-    this process."""
+    was told to end by `Worker.stop`, so what it made is partial; `error`: why it could not run, or how it was lost (a
+    sentence without a subject: “its node failed”). `runtime`: wall_s, rss_peak_gb, vms_peak_gb, cpu_peak_percent;
+    `host`: the machine that it ran on, where that is another. `exception`: what a function raised, where it was called
+    in this process."""
 
     task: Task
     status: int
@@ -47,27 +65,46 @@ class End:
     error: str | None = None
     runtime: dict[str, float | None] = field(default_factory=dict)
     exception: BaseException | None = None
+    host: str | None = None
 
 
 class Worker:
-    """Subclasses run tasks somewhere. The loop calls `start` and `wait` from one thread."""
+    """Subclasses run tasks somewhere. The loop calls all but `wake` from one thread.
 
-    name = "base"
-    local = True
+    `here`: its tasks are processes of this machine, children of this process, which share its processors and memory;
+    else they run elsewhere, on what some queue gives them: `slots` is then the number of jobs in the queue at once.
+    `options`: what `-o NAME=VALUE` and `[worker.NAME]` of `bflow.toml` may say, with a line of help each.
+    """
 
-    def __init__(self, n_procs: int | None = None) -> None:
+    name: ClassVar[str] = "base"
+    here: ClassVar[bool] = True
+    options: ClassVar[Mapping[str, str]] = {"n_procs": "jobs at once"}
+
+    def __init__(self, n_procs: int | None = None, **given: Any) -> None:
+        for option in given:
+            if option not in self.options:
+                raise FlowError(
+                    f"the worker {self.name} has no option “{option}”",
+                    None,
+                    did_you_mean(option, self.options) or f"it has {' '.join(self.options)}",
+                )
         self.n_procs = n_procs
+        self.given = given
 
     def slots(self) -> int:
         """How many tasks may be under way at once."""
         raise NotImplementedError
 
     def start(self, task: Task) -> None:
-        """Start a task; never waits for it."""
+        """Start a task; never waits for it. One that cannot be started is told by `wait` as one that ended."""
         raise NotImplementedError
 
     def wait(self, timeout: float | None) -> list[End]:
-        """The tasks that ended; waits for one at most `timeout` seconds (None: as long as it takes)."""
+        """The tasks that ended; waits for one at most `timeout` seconds (None: as long as it takes, or a while).
+
+        With a timeout of 0 the caller has more tasks to start: a worker that submits several together may wait for
+        them.
+        """
         raise NotImplementedError
 
     def wake(self) -> None:
@@ -77,8 +114,27 @@ class Worker:
         """End all tasks: politely, or at once."""
         raise NotImplementedError
 
-    def open(self) -> None:
-        """Make ready for a build: called before each, also after a `close`."""
+    def check(self) -> None:
+        """Raises FlowError where this machine lacks what the worker needs."""
+
+    def open(self, folder: str) -> None:
+        """Make ready for a build: called before each, also after a `close`. `folder`: the project's `.bflow`."""
 
     def close(self) -> None:
         """Give back what the worker holds."""
+
+    # ---- tasks that outlive the driver (only where `here` is false) --------------------------------------------
+
+    def recall(self, folder: str) -> bool:
+        """Whether a task of an earlier driver was submitted with that folder, and is under way or has ended."""
+        return False
+
+    def resume(self, task: Task) -> None:
+        """Wait for a task that `recall` knows by its folder, as if this driver had started it."""
+        raise NotImplementedError
+
+    def forget(self, folder: str) -> None:
+        """A recalled task is not wanted: cancel it if it is under way, and know nothing of it any more."""
+
+    def detach(self) -> None:
+        """Let go of all tasks without ending them: a later driver recalls them."""

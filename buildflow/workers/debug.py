@@ -29,8 +29,8 @@ class Worker(LocalWorker):
 
     name = "debug"
 
-    def __init__(self, n_procs: int | None = None) -> None:
-        super().__init__(1)
+    def __init__(self, n_procs: int | None = None, **given: Any) -> None:
+        super().__init__(1, **given)
         self.calls: list[Task] = []
         self._calling = False
         self._interrupted = False

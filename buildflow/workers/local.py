@@ -54,8 +54,8 @@ class _Running:
 class LocalWorker(Worker):
     """A pool of processes; `n_procs` at once."""
 
-    def __init__(self, n_procs: int | None = None) -> None:
-        super().__init__(n_procs)
+    def __init__(self, n_procs: int | None = None, **given: Any) -> None:
+        super().__init__(n_procs, **given)
         self.running: dict[int, _Running] = {}  # by descriptor, or minus the number for warm ones
         self.ended: list[End] = []
         self.programs: dict[tuple[str, str], str | None] = {}
@@ -64,9 +64,8 @@ class LocalWorker(Worker):
         self._pidfd = _has_pidfd()
         _hear_of_children()
         self._sampled = time.monotonic()
-        self.open()
 
-    def open(self) -> None:
+    def open(self, folder: str = "") -> None:
         if self._null >= 0:
             return
         self._poll: Any = select.poll()
@@ -83,6 +82,8 @@ class LocalWorker(Worker):
     # ---- starting ----------------------------------------------------------------------------------------------
 
     def start(self, task: Task) -> None:
+        if self._null < 0:
+            self.open()
         if task.call is not None:
             self._start_warm(task)
             return
@@ -248,6 +249,8 @@ class LocalWorker(Worker):
         return ended
 
     def _wait(self, timeout: float | None) -> None:
+        if self._null < 0:
+            self.open()
         if not self.running:
             if timeout is not None and timeout > 0:
                 self._poll.poll(timeout * 1000)
