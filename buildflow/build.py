@@ -58,7 +58,7 @@ class Build:
             resolver, disk, state, cache, env=options.env, default_env=options.default_env,
             cpu_limit=self.crew.cpu_limit,
         )  # fmt: skip
-        self.executor = Executor(self.decider, cache, folder, state.seconds)
+        self.executor = Executor(self.decider, cache, folder, state.seconds, self.crew.named)
         self.workspace = Workspace(disk, folder, lambda text: stream.emit("note", text=text))
         self.summary = Summary()
         self.schedule = Schedule(resolver, options, state.seconds, self._priority, self._skipped)
@@ -89,6 +89,8 @@ class Build:
             self._tell_plan()
             self._tell_empty()
             self._loop()
+            if self.executor.adrift.found and not dry and not self.stopping and not self.summary.detached:
+                self.executor.adrift.drop_unwanted(self.plan)
             self._check_members()
             self._tell_empty()
             for number, error in self.launch.over.items():
@@ -170,6 +172,9 @@ class Build:
                 if self.stopping:
                     break
                 continue
+            if timeout is None and self.options.detach and not crew.running_here():
+                self.summary.detached = crew.detach()
+                break
             if timeout is None and launch.jobserver is not None:
                 timeout = TURN
             ends = crew.wait(timeout)
@@ -211,7 +216,7 @@ class Build:
         """Called by a signal handler: the first time stop politely, the second time kill."""
         self.interrupts += 1
         if self.interrupts > 1:
-            self.crew.stop(kill=True)
+            self.crew.stop(kill=True, detach=self.options.detach)
         self.crew.wake()
 
     def _interrupt(self) -> None:
@@ -219,7 +224,7 @@ class Build:
         self.summary.interrupted = True
         self.schedule.ready.clear()
         self.launch.clear()
-        self.crew.stop(kill=False)
+        self.summary.detached = self.crew.stop(kill=False, detach=self.options.detach)
 
     # ---- what its parts tell -----------------------------------------------------------------------------------
 

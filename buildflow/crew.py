@@ -124,10 +124,35 @@ class Crew:
         for lane in self.lanes.values():
             lane.worker.wake()
 
-    def stop(self, *, kill: bool) -> None:
+    def named(self, name: str) -> Worker:
+        """The worker of a name, ready for the build, whether a rule of it names it or not."""
+        lane = self.lanes.get(name)
+        if lane is None:
+            lane = self.lanes[name] = self._lane(self.make(name))
+            self._alone = False
+        self.open(lane)
+        return lane.worker
+
+    def running_here(self) -> bool:
+        """Whether jobs run on this machine."""
+        return any(lane.running and lane.worker.here for lane in self.lanes.values())
+
+    def stop(self, *, kill: bool, detach: bool = False) -> int:
+        """End all jobs, politely or at once; with `detach` those in queues are left: how many."""
         for lane in self.lanes.values():
-            if lane.opened:
+            if lane.opened and (lane.worker.here or not detach):
                 lane.worker.stop(kill=kill)
+        return self.detach() if detach else 0
+
+    def detach(self) -> int:
+        """Leave the jobs that are in queues; how many there are."""
+        left = 0
+        for lane in self.lanes.values():
+            if lane.opened and not lane.worker.here:
+                lane.worker.detach()
+                left += len(lane.running)
+                lane.running.clear()
+        return left
 
     def close(self) -> None:
         for lane in self.lanes.values():

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from buildflow import afloat
+from buildflow.afloat import Adrift, Afloat
 from buildflow.cache import LOG, file_stat, output_names, take_in, tree_stat, write_result
 from buildflow.decide import Decider, Identity
 from buildflow.depfile import parse_depfile, project_names
@@ -20,7 +22,7 @@ from buildflow.files import remove_tree
 from buildflow.job import Job
 from buildflow.outputs import collect, detach
 from buildflow.run import Composer, Run
-from buildflow.sandbox import Pool
+from buildflow.sandbox import Pool, Sandbox
 from buildflow.staging import InputChanged, Staging
 from buildflow.workers.base import End, Worker
 
@@ -38,26 +40,51 @@ _LAST_BREATH = 0.2
 class Executor:
     """Stages and commits jobs of one build."""
 
-    def __init__(self, decider: Decider, cache: Cache, folder: str, seconds: Mapping[str, float]) -> None:
+    def __init__(
+        self, decider: Decider, cache: Cache, folder: str, seconds: Mapping[str, float],
+        workers: Callable[[str], Worker],
+    ) -> None:  # fmt: skip
         self.decider = decider
         self.cache = cache
         self.disk = decider.disk
         self.root = self.disk.root
         self.folder = folder  # .bflow, absolute
         self.pool = Pool(f"{folder}/work")
+        self.adrift = Adrift(self.pool, workers)
         self.composer = Composer(decider, self.root, folder, seconds)
 
     def stage(self, job: Job, identity: Identity, worker: Worker) -> Run:
         """Give a job a sandbox with its inputs, and compose its task. Raises InputChanged, FlowError."""
         staging = Staging(self.decider, job)
+        if self.adrift.found:
+            taken = self.adrift.take_over(identity.first, staging, worker)
+            if taken is not None:
+                return self._resumed(job, identity, worker, staging, *taken)
         run = Run(job, identity, self.pool.take(job.rule.name), worker)
         try:
             run.staging = staging
             run.sandbox.prepare(staging.pieces, staging.folders)
             run.task = self.composer.task(run)
+            if not worker.here:
+                afloat.write(run)
         except BaseException:
             self.give_back(run)
             raise
+        return run
+
+    def _resumed(
+        self, job: Job, identity: Identity, worker: Worker, staging: Staging, sandbox: Sandbox, note: Afloat
+    ) -> Run:
+        """The run of a job that an earlier driver has started."""
+        run = Run(job, identity, sandbox, worker)
+        run.staging = staging
+        run.resumed = True
+        if job.attempt != note.attempt:
+            job.attempt = note.attempt
+            job.amounts(self.decider.size(job))
+        run.started = note.started
+        run.description = {"returned": note.returned}
+        run.task = self.composer.resumed(run)
         return run
 
     def give_back(self, run: Run, *, fresh: bool = False) -> None:
@@ -65,6 +92,11 @@ class Executor:
         if run.given or run.sandbox.lock < 0:
             return
         run.given = True
+        if not run.worker.here:
+            try:
+                os.unlink(afloat.note_of(run.sandbox))
+            except FileNotFoundError:
+                pass
         if fresh:
             run.sandbox.fresh = True
         self.pool.give(run.sandbox, run.job.rule.name)

@@ -110,6 +110,7 @@ class Launch:
         build = self.build
         if self.over and not self._within_limits():
             return
+        self.crew.open(lane)
         while lane.to_run and not build.stopping and not self._some_alone():
             chosen = self._next_to_stage(lane)
             if chosen is None:
@@ -211,7 +212,6 @@ class Launch:
         if self.is_alone(run):
             self._lonely.add(number)
         build.stream.emit("start", rule=run.job.rule.name, targets=run.job.outputs, attempt=run.job.attempt)
-        self.crew.open(lane)
         if run.resumed:
             lane.worker.resume(run.task)
         else:
@@ -244,6 +244,7 @@ class Launch:
         except FlowError as error:
             build.failures.failed(number, error.message, error)
             return
+        self.crew.open(lane)
         self._start(lane, run, job.amounts(), False)
 
     def _asked_place(self, number: int) -> int:

@@ -23,6 +23,8 @@ class Options:
     default_env: str | None = None
     named: dict[str, float] = field(default_factory=dict)
     json: bool = False
+    detach: bool = False
+    """Whether jobs in a queue are left there, to be taken up by a later build."""
     one_worker: bool = False
     """Whether all jobs run on the build's worker, whatever their rules name."""
     hooks: TaskHooks = field(default_factory=TaskHooks)
@@ -41,6 +43,8 @@ class Summary:
     seconds: float = 0.0
     would_run: int = 0
     interrupted: bool = False
+    detached: int = 0
+    """Jobs that were left in a queue."""
     planning_failed: bool = False
     hook_failed: bool = False
     hook_errors: dict[int, FlowError] = field(default_factory=dict)

@@ -103,6 +103,13 @@ class Composer:
         task.command = environment.wrap(task.command)
         return task
 
+    def resumed(self, run: Run) -> Task:
+        """The task of a job that an earlier driver has started: nothing of it is made anew."""
+        run.env = self.variables(run)
+        task = Task(run.job.number, Command([], run.env, run.sandbox.path), run.sandbox.log, (), run.job.amounts().time)
+        self._for_elsewhere(run, task)
+        return task
+
     def _for_elsewhere(self, run: Run, task: Task) -> None:
         """What a worker must know of a job that it hands to somebody else."""
         job, sandbox = run.job, run.sandbox

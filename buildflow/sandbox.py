@@ -202,6 +202,16 @@ class Sandbox:
         self.folders &= seen  # the others the job has removed, or outputs were moved out of
         return sorted(found)
 
+    def saved(self) -> dict[str, tuple[bytes, str, Stat | None]]:
+        """What it holds, in a form that marshal writes."""
+        return {name: (held.digest, held.source, held.stat) for name, held in self.held.items()}
+
+    def restore(self, held: Mapping[str, Any], folders: Iterable[str]) -> None:
+        """What it holds is as `saved` said."""
+        self.held = {name: _Held(digest, source, st) for name, (digest, source, st) in held.items()}
+        self.folders = set(folders)
+        self.fresh = False
+
     def close(self) -> None:
         if self.lock >= 0:
             os.close(self.lock)
@@ -311,11 +321,28 @@ class Pool:
         sandbox = Sandbox(path, lock)
         self.all.append(sandbox)
         if saved is not None:
-            sandbox.held = {name: _Held(digest, source, st) for name, (digest, source, st) in saved[1].items()}
-            sandbox.folders = set(saved[2])
-            sandbox.fresh = False
+            sandbox.restore(saved[1], saved[2])
             if not sandbox.touched():
                 sandbox.leftovers(())
+        return sandbox
+
+    def reserve(self, number: int) -> None:
+        """Keep a sandbox for the job that an earlier driver left in it."""
+        self._used.add(number)
+
+    def free(self, number: int) -> None:
+        """A reserved sandbox may be used by any job."""
+        self._used.discard(number)
+        self._next = min(self._next, number)
+
+    def adopt(self, number: int, held: Mapping[str, Any], folders: Iterable[str]) -> Sandbox | None:
+        """A reserved sandbox with what it held when its job began; None where somebody else has it."""
+        if self._saved is None:
+            self._read()
+        self._used.discard(number)
+        sandbox = self._open(number)
+        if sandbox is not None:
+            sandbox.restore(held, folders)
         return sandbox
 
     def _read(self) -> None:
@@ -356,8 +383,8 @@ class Pool:
         for some in self.idle.values():
             for sandbox in some:
                 if not sandbox.fresh:
-                    held = {name: (h.digest, h.source, h.stat) for name, h in sandbox.held.items()}
-                    kept[int(os.path.basename(sandbox.path))] = (self._rules[sandbox], held, sorted(sandbox.folders))
+                    number = int(os.path.basename(sandbox.path))
+                    kept[number] = (self._rules[sandbox], sandbox.saved(), sorted(sandbox.folders))
         if self.all and kept:
             path = f"{self.folder}/held"
             try:

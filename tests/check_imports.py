@@ -26,11 +26,11 @@ LAYERS: list[set[str]] = [
     {"plan"},
     {"job", "keys", "cache", "sandbox", "entries", "hints", "resources", "workspace", "node_files"},
     {"workers"},
-    {"decide", "staging", "run", "execute", "exclusive"},
+    {"decide", "staging", "run", "afloat", "execute", "exclusive"},
     {"build", "outcome", "crew", "schedule", "lookup", "launch", "landing", "failures", "hooks_of", "temporary", "result", "results_of"},
     {"submitter"},
     {"flow", "flowfile_py", "dry", "explain", "history", "stale", "targets", "catalog", "watch", "lookout", "seen"}
-    | {"drawing", "drawing_formats"},
+    | {"drawing", "drawing_formats", "inside"},
     {"", "cli", "start", "__main__"},  # "": buildflow/__init__.py itself
 ]
 

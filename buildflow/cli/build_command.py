@@ -52,8 +52,11 @@ class _Build(click.Command):
 @click.option("--until", multiple=True, metavar="NAME", help="Build up to the jobs of a rule, and nothing after them.")
 @click.option("--check", is_flag=True, help="Run nothing; exit 1 where something would run.")
 @click.option("--shuffle", metavar="[=SEED]", help="Start ready jobs in a random order, the same for the same seed.")
-@click.option("--worker", metavar="NAME", help="Where jobs run: cf (default), debug.")
+@click.option("--worker", metavar="NAME", help="Where jobs run: cf (default), debug, slurm, sge, psij-slurm, dask, …")
 @click.option("-o", "--option", "options", multiple=True, metavar="OPT=VALUE", help="An option of the worker.")
+@click.option(
+    "--detach", is_flag=True, help="Hand ready jobs to the queue and return; the next build takes them up."
+)
 @click.option("--env", metavar="ENV", help="The environment of every job, whatever the rules say.")
 @click.option("--default-env", metavar="ENV", help="The environment of rules that name none.")
 @click.option("--resource", "resource", multiple=True, metavar="NAME=N", help="A limit: mem=8G, gpus=1, licence=2.")
@@ -90,12 +93,16 @@ def run(flowfile: str | None, *, words: tuple[str, ...], **given: Any) -> int:
         raise
 
 
+def _count(jobs: int) -> str:
+    return "1 job is left" if jobs == 1 else f"{jobs} jobs are left"
+
+
 def _told(summary: Summary) -> dict[str, Any]:
     """The fields of the build's event."""
     return {
         "ok": summary.ok, "ran": summary.ran, "cached": summary.cached, "up_to_date": summary.up_to_date,
         "failed": summary.failed, "skipped": summary.skipped, "seconds": round(summary.seconds, 3),
-        "would_run": summary.would_run, "interrupted": summary.interrupted,
+        "would_run": summary.would_run, "interrupted": summary.interrupted, "detached": summary.detached,
     }  # fmt: skip
 
 
@@ -145,7 +152,7 @@ def _run(
         with _signals(build):
             build.run()
         told = sources_asked(build)
-        if summary.ok and not dry and flowfile is None and plain(given) and not told:
+        if summary.ok and not dry and not summary.detached and flowfile is None and plain(given) and not told:
             from buildflow.plan.record import record
             from buildflow.plan.snapshot import request_of
 
@@ -154,6 +161,8 @@ def _run(
     finally:
         session.close()
     stream.emit("build", **_told(summary), dry_run=dry)
+    if summary.detached:
+        told.append(f"{_count(summary.detached)} in the queue; the same command takes up what they make")
     for text in told:
         if progress.level >= 0:
             sys.stderr.write(text + "\n")
@@ -264,6 +273,7 @@ def options_of(given: dict[str, Any], chosen: dict[str, Any], dry: bool) -> Any:
         keep_going=chosen["keep_going"], dry_run=dry, force=given["always_make"], rerun=frozenset(given["rerun"]),
         until=frozenset(given["until"]), shuffle=seed, env=chosen["env"], default_env=chosen["default_env"],
         named=chosen["named"], json=given["as_json"], one_worker=bool(given["worker"]),
+        detach=bool(given.get("detach")),
     )  # fmt: skip
 
 
