@@ -76,7 +76,8 @@ class Adrift:
 
     def _give_up(self, one: Afloat) -> None:
         folder = f"{self.pool.folder}/{one.number}"
-        self.make(one.worker).forget(folder)
+        if not self.make(one.worker).forget(folder):
+            return  # something of it runs yet: the next build asks again
         with contextlib.suppress(OSError):
             os.unlink(f"{folder}.run")
         self.pool.free(one.number)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from buildflow.cache import Cache
 from buildflow.crew import Crew
@@ -38,11 +38,11 @@ TURN = 0.05
 
 class Build:
     """One build of the goals that `resolver` resolved. `folder` is `.bflow`, absolute; `make(name)` gives the worker
-    that a rule names."""
+    that a rule names. `only`: the jobs that may have something to do, with all that need them, where that is known."""
 
     def __init__(
         self, resolver: Resolver, disk: Disk, state: State, cache: Cache, worker: Worker, options: Options,
-        stream: Stream, folder: str, make: Callable[[str], Worker] = worker_named,
+        stream: Stream, folder: str, make: Callable[[str], Worker] = worker_named, only: set[int] | None = None,
     ) -> None:  # fmt: skip
         self.resolver = resolver
         self.plan = resolver.plan
@@ -53,7 +53,9 @@ class Build:
         self.options = options
         self.stream = stream
         self.folder = folder
+        self.only = only
         self.crew = Crew(worker, make, options.named, folder, fixed=options.one_worker)
+        self.crew.say = lambda text: stream.emit("note", text=text)
         self.decider = Decider(
             resolver, disk, state, cache, env=options.env, default_env=options.default_env,
             cpu_limit=self.crew.cpu_limit,
@@ -80,12 +82,16 @@ class Build:
         started = time.monotonic()
         dry = self.options.dry_run
         try:
-            self.schedule.integrate(0, initial=True)
-            self.decider.check_environments()
+            if self.only is None:
+                self.schedule.integrate(0, initial=True)
+            else:
+                self.schedule.integrate_only(self.only)
+                self.summary.up_to_date = len(self.plan.rule) - len(self.only)
+            self.decider.check_environments(self._concerned())
             if not dry:
                 self.crew.primary.worker.check()
                 self._drop_leftovers()
-            self.launch.check_limits()
+            self.launch.check_limits(self._concerned())
             self._tell_plan()
             self._tell_empty()
             self._loop()
@@ -102,10 +108,14 @@ class Build:
         self._finish_summary()
         return self.summary
 
+    def _concerned(self) -> Iterable[int]:
+        """The jobs that may have something to do."""
+        return range(len(self.plan.rule)) if self.only is None else self.only
+
     def _check_members(self) -> None:
         """Raises FlowError where a file was asked for by name and the folder that should hold it has it not."""
         plan, status = self.plan, self.schedule.status
-        for _, files, _ in plan.goals:
+        for _, files, _ in plan.goals if plan.within else ():
             for f in files:
                 if f in plan.within and status[plan.maker[f]] == DONE and not self.options.dry_run:
                     self.decider.digest(f, plan.maker[f])
@@ -113,7 +123,8 @@ class Build:
     def _drop_leftovers(self) -> None:
         """Where outputs stand on another file system than `.bflow`, a killed driver may have left half a file there."""
         device = os.stat(self.folder).st_dev
-        folders = {name.rpartition("/")[0] for f, name in enumerate(self.plan.paths) if self.plan.maker[f] >= 0}
+        paths, outputs = self.plan.paths, self.plan.outputs
+        folders = {paths[f].rpartition("/")[0] for job in self._concerned() for f in outputs[job]}
         for folder in folders:
             try:
                 if os.stat(self.disk.path(folder or ".")).st_dev != device:

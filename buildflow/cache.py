@@ -11,7 +11,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from buildflow.digest import tree_digest
+from buildflow.digest import file_digest, tree_digest
 from buildflow.disk import Disk
 from buildflow.errors import BuildError, FlowError
 from buildflow.files import commit_dir, copy, remove_tree, replace
@@ -44,12 +44,13 @@ def output_names(outputs: Sequence[str]) -> list[str]:
 class Entry:
     """One entry that was found: its folder and what `result.json` says."""
 
-    __slots__ = ("path", "result", "readonly")
+    __slots__ = ("path", "result", "readonly", "contents")
 
     def __init__(self, path: str, result: dict[str, Any], readonly: bool = False) -> None:
         self.path = path
         self.result = result
         self.readonly = readonly
+        self.contents: dict[str, bytes] = {}  # of small files, by their names in it, where they are at hand
 
     @property
     def outputs(self) -> list[dict[str, Any]]:
@@ -122,21 +123,13 @@ class Cache:
 
     def verify(self, entry: Entry) -> list[str]:
         """The outputs of an entry whose bytes are not those of their digest."""
-        from buildflow.digest import file_digest
-
         wrong = []
         for output in entry.outputs:
             if output.get("temp_gone"):
                 continue
             path = entry.file(output)
             try:
-                if output["folder"]:
-                    digest, _ = tree_digest(
-                        path, source=False, ignore=None,
-                        file_digest_of=lambda p, s: file_digest(p, bool(s.st_mode & 0o100)),
-                    )  # fmt: skip
-                else:
-                    digest = file_digest(path, bool(os.stat(path).st_mode & 0o100))
+                digest = output_digest(path, output["folder"])
             except (OSError, FlowError):
                 wrong.append(output["name"])
                 continue
@@ -238,6 +231,17 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def output_digest(path: str, is_folder: bool) -> bytes:
+    """The digest of what stands there, read anew. Raises OSError or FlowError where it cannot be read."""
+
+    def of(file: str, st: os.stat_result) -> bytes:
+        return file_digest(file, bool(st.st_mode & 0o100))
+
+    if is_folder:
+        return tree_digest(path, source=False, ignore=None, file_digest_of=of)[0]
+    return of(path, os.stat(path))
 
 
 def file_stat(path: str) -> list[int]:

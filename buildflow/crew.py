@@ -41,6 +41,7 @@ class Crew:
     def __init__(
         self, primary: Worker, make: Callable[[str], Worker], named: Mapping[str, float], folder: str, *, fixed: bool
     ) -> None:
+        self.say: Callable[[str], None] = lambda text: None  # what the workers have to tell
         self.fixed = fixed  # all jobs run on the primary worker, whatever their rules say
         self.make = make
         self.folder = folder
@@ -55,9 +56,13 @@ class Crew:
         slots, gpus = worker.slots(), self._limits["gpus"]
         resources = Resources(
             slots, self._limits["mem"], None if gpus is None else int(gpus), self._named, self._used,
-            cpus=self._limits["cpus"], here=worker.here,
+            cpus=self._cpus(worker), here=worker.here,
         )  # fmt: skip
         return Lane(worker, resources)
+
+    def _cpus(self, worker: Worker) -> float | None:
+        given = self._limits["cpus"]
+        return worker.cpus() if given is None else given
 
     def lane(self, job: Job) -> Lane:
         """The lane of a job. Raises FlowError for a worker that cannot be had."""
@@ -94,10 +99,13 @@ class Crew:
         return self.lane(job).resources.most_cpus
 
     def open(self, lane: Lane) -> None:
-        """See to it that a lane's worker is ready."""
+        """See to it that a lane's worker is ready, and that the lane is as wide as it."""
         if not lane.opened:
+            lane.worker.say = self.say
             lane.worker.open(self.folder)
             lane.opened = True
+        if not lane.worker.here:
+            lane.resources.resize(lane.worker.slots(), self._cpus(lane.worker))
 
     @property
     def running(self) -> int:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from xxhash import xxh3_128
 
 from buildflow.cache import Cache, Entry
 from buildflow.disk import Disk
-from buildflow.environments.base import Environment, base_variables
-from buildflow.environments.registry import environment
+from buildflow.environment_of import Environments
+from buildflow.environments.base import Environment
 from buildflow.errors import FlowError
 from buildflow.job import Job
 from buildflow.keys import Row, key_of, manifest, second_key
@@ -53,19 +53,14 @@ class Decider:
         self.disk = disk
         self.state = state
         self.cache = cache
-        self.env = env
-        self.default_env = default_env
+        self.environments = Environments(resolver.reads, disk, state, cache, env=env, default=default_env)
         self.cpu_limit = cpu_limit
         self.digests: dict[int, bytes] = {}
         self.keys: dict[int, bytes] = {}  # job → entry key, once known
         self.places: dict[int, str] = {}  # file → where it stands, if not in the workspace
         self._trees: dict[tuple[int, int], bytes] = {}
-        self._environments: dict[str, Environment] = {}
-        self._identities: dict[str, str] = {}
-        self._bases: dict[str, dict[str, str]] = {}
         self._functions: dict[int, list[tuple[str, str]]] = {}
         self._tools: dict[tuple[str, str], str] = {}
-        self._own: Environment | None = None
         self._externals: dict[str, bytes] = {}
 
     # ---- digests -----------------------------------------------------------------------------------------------
@@ -160,40 +155,21 @@ class Decider:
     # ---- environments, variables, tools ------------------------------------------------------------------------
 
     def environment(self, rule: Rule, job: Job) -> Environment:
-        """The environment of a job: of the run, of the rule, else the default."""
-        if self._own is not None:
-            return self._own
-        text = self.env or job.attribute("env") or self.default_env or "native"
-        found = self._environments.get(text)
-        if found is None:
-            attribute = rule.attributes.get("env")
-            span = attribute.span if attribute is not None and not self.env else None
-            found = self._environments[text] = environment(text, self.disk.root, span)
-        return found
+        """The environment of a job. Raises FlowError for one that is unknown or cannot be had."""
+        self.environments.check(rule, job)
+        return self.environments.of(rule, job)
 
-    def check_environments(self) -> None:
-        """Raises FlowError where the environment of a planned job is unknown or cannot be had."""
+    def check_environments(self, jobs: Iterable[int]) -> None:
+        """Raises FlowError where the environment of one of these jobs is unknown or cannot be had."""
         rules = self.resolver.builder.rules
         seen: set[int] = set()
-        for job, number in enumerate(self.plan.rule):
+        for job in jobs:
+            number = self.plan.rule[job]
             if number not in seen and job not in self.resolver.deferred:
                 attribute = rules[number].attributes.get("env")
-                if attribute is None or attribute.plain:
+                if self.environments.one_a_rule and (attribute is None or attribute.plain):
                     seen.add(number)
-                self.environment(rules[number], self.job(job))
-
-    def use(self, environment: Environment) -> None:
-        """Run every job in this environment, whatever the rules say."""
-        self._own = environment
-
-    def identity_of(self, env: Environment) -> str:
-        label = f"{env.name} {id(env)}"
-        found = self._identities.get(label)
-        if found is None:
-            found = self._identities[label] = env.identity()
-            for name in env.read():
-                self.resolver.reads.folder(name) if os.path.isdir(name) else self.resolver.reads.file(name)
-        return found
+                self.environments.check(rules[number], self.job(job))
 
     def variables(self, job: Job) -> tuple[dict[str, str], dict[str, str]]:
         """The variables that the rule's `vars` (in the key) and `pass` (not in it) give."""
@@ -215,24 +191,26 @@ class Decider:
                     into[name] = self.resolver.reads.environ[name]
         return keyed, passed
 
-    def base(self, env: Environment) -> dict[str, str]:
-        label = f"{env.name} {id(env)}"
-        found = self._bases.get(label)
-        if found is None:
-            found = self._bases[label] = env.variables(base_variables(self.resolver.reads.environ))
-        return found
-
     def tools(self, job: Job, env: Environment, keyed: Mapping[str, str]) -> list[tuple[str, str]]:
-        """The digests of the executables that `tools` names, as the job's PATH finds them."""
+        """The digests of the executables that `tools` names, as the job's PATH finds them.
+
+        What an image brings its id stands for, and nothing is looked up here; nor is what a made prefix brings, whose
+        identity stands for it: of its tools those count that the machine has too.
+        """
         found = job.rule.attributes.get("tools")
         if found is None:
             return []
         rows = []
-        path = keyed.get("PATH") or self.base(env).get("PATH", os.defpath)
+        base = self.resolver.reads.environ if env.made else self.environments.base(env)
+        path = keyed.get("PATH") or base.get("PATH", os.defpath)
         for tool in job.words(found):
+            if env.contained and ("/" not in tool or tool.startswith("/")):
+                continue
             known = self._tools.get((tool, path))
             if known is None:
                 place = self._executable(tool, path)
+                if place is None and env.made:
+                    continue
                 if place is None:
                     raise FlowError(
                         f"tools names {tool}, and no such command is on the job's PATH",
@@ -282,6 +260,22 @@ class Decider:
         job.cpu_limit = self.cpu_limit(job)
         return job
 
+    def key_of(self, number: int) -> bytes | None:
+        """The key of a job that is done; of one that this build had no need to look at, by what its output's record
+        says."""
+        found = self.keys.get(number)
+        if found is None and self.plan.outputs[number]:
+            record = self.disk.record(self.plan.paths[self.plan.outputs[number][0]])
+            if record is not None and record.flags & WRITTEN and record.key:
+                found = record.key
+        return found
+
+    def kind(self, number: int) -> str:
+        """The kind of the entry of a job."""
+        recipe = self.resolver.builder.rules[self.plan.rule[number]].recipe
+        assert recipe is not None
+        return recipe.entry_kind
+
     def identity(self, job: Job) -> Identity:
         """The key of a job whose inputs are known."""
         number = job.number
@@ -296,7 +290,7 @@ class Decider:
         always = self._always(job) if job.depfile is not None else None
         rows = manifest(
             job,
-            self.identity_of(env),
+            self.environments.identity(env),
             digest,
             sorted(keyed.items()),
             self.tools(job, env, keyed),
@@ -427,6 +421,7 @@ class Decider:
             if self.disk.holds(path, record) and not os.path.islink(self.disk.path(path)):
                 if record.key != key:
                     self.state.put("files", path, FileRecord(record.signature, digest, record.flags, key).pack())
+                    self.disk.placed.append(key)
                 return True
             return False
         st = self.disk.stat(path)

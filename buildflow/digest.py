@@ -25,6 +25,7 @@ Signature = tuple[int, int, int, int, int]
 
 Path = Union[str, bytes]
 
+SMALL = 64 << 10
 CHUNK = 1 << 20
 BLOCK = 16 << 20
 WHOLE = 64 << 20
@@ -82,6 +83,43 @@ def file_digest(path: Path, executable: bool) -> bytes:
             content = _content_digest(fd, st.st_size)
             if content is not None:
                 return with_mode(content, executable)
+            os.lseek(fd, 0, os.SEEK_SET)
+            st = os.fstat(fd)
+    except OSError as error:
+        raise _unreadable(error, path) from None
+    finally:
+        os.close(fd)
+    raise _changing(path)
+
+
+def dated_digest(path: Path, now: int) -> tuple[bytes, Signature, bytes | None]:
+    """The digest of a file that is ours alone, made readable and given the time `now` (ns); its signature then, and its
+    content if that is small.
+
+    Errors as `file_digest`.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except PermissionError:
+        os.chmod(path, os.stat(path).st_mode | 0o400)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise _unreadable(error, path) from None
+    try:
+        st = os.fstat(fd)
+        if not st.st_mode & 0o400:
+            os.fchmod(fd, st.st_mode | 0o400)
+        for _ in range(TRIES):
+            data = os.read(fd, SMALL + 1) if st.st_size <= SMALL else None
+            if data is not None and len(data) == st.st_size:
+                content: bytes | None = xxh3_128_digest(data)
+            else:
+                data = None
+                os.lseek(fd, 0, os.SEEK_SET)
+                content = _content_digest(fd, st.st_size)
+            if content is not None:
+                os.utime(fd, ns=(now, now))
+                return with_mode(content, bool(st.st_mode & stat.S_IXUSR)), signature(os.fstat(fd)), data
             os.lseek(fd, 0, os.SEEK_SET)
             st = os.fstat(fd)
     except OSError as error:

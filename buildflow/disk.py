@@ -27,6 +27,7 @@ class Disk:
         self.state = state
         self._ignore: Ignore | None = None
         self._members: dict[str, tuple[Any, dict[str, Signature]]] = {}
+        self.placed: list[bytes] = []  # the keys of what was placed, or found to stand, since this was made
 
     @property
     def ignore(self) -> Ignore:
@@ -145,6 +146,7 @@ class Disk:
         sig = signature(os.stat(self.path(name)))
         flags = WRITTEN | (LINKED if linked else 0)
         self.state.put("files", name, FileRecord(sig, digest, flags, key).pack())
+        self.placed.append(key)
 
     def forget(self, name: str) -> None:
         self.state.drop("files", name)
@@ -158,6 +160,7 @@ class Disk:
         sig = signature(os.stat(self.path(name)))
         self.state.put("files", name, FileRecord(sig, digest, WRITTEN | TREE, key).pack())
         self.state.put("trees", name, listing)
+        self.placed.append(key)
 
     def _listing(self, name: str) -> list[tuple[str, str, Signature]]:
         _, listed = tree_digest(self.path(name), source=False, ignore=None, file_digest_of=lambda p, s: b"")

@@ -24,9 +24,18 @@ T = TypeVar("T")
 
 def dry_run(session: Session, resolver: Resolver, *, env: str | None = None, default_env: str | None = None) -> Build:
     """Decide every job of what `resolver` has resolved: `summary.states` of the build says what each would be."""
+    build = dry_build(session, resolver, env=env, default_env=default_env)
+    build.run()
+    return build
+
+
+def dry_build(
+    session: Session, resolver: Resolver, *, env: str | None = None, default_env: str | None = None
+) -> Build:
+    """The same before it has decided anything: for its decider, which has the keys."""
     options = Options(dry_run=True, keep_going=True, env=env, default_env=default_env)
     build = Build(resolver, session.disk, session.state, session.cache, Worker(), options, Stream(), session.folder)
-    build.run()
+    build.decider.environments.settle(session.settings)
     return build
 
 

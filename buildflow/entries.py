@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 KINDS = ("shell", "python", "call")
 _SHELF = re.compile(r"[0-9a-f]{2}")
 _ENTRY = re.compile(r"(shell|python|call)-([0-9a-f]{32})")
-_DEPENDS = re.compile(r"deps-[0-9a-f]{32}\.json")  # what jobs with a depfile read
+_DEPENDS = re.compile(r"deps-([0-9a-f]{32})\.json")  # what jobs with a depfile read
 
 
 class Found(NamedTuple):
@@ -76,6 +76,13 @@ def newest_entries(cache: Cache) -> dict[str, Entry]:
     return newest
 
 
+def entries_making(cache: Cache, name: str) -> Iterator[Entry]:
+    """The entries that were made for a target of that name. It reads every entry."""
+    for found in entries(cache.roots):
+        if found.entry is not None and found.entry.result.get("key") == found.key and name in found.targets:
+            yield found.entry
+
+
 def ended(entry: Entry) -> float:
     """When an entry was made (seconds since 1970)."""
     time = entry.result.get("ended")
@@ -125,10 +132,39 @@ def _consistent(found: Found, entry: Entry) -> bool:
         return False
 
 
+def dependency_files(root: str) -> Iterator[tuple[str, list[str]]]:
+    """Path of each file that says what jobs with a depfile read, and the keys (hex) that it leads to."""
+    import json
+
+    from buildflow.keys import second_key
+
+    for shelf in _names(root):
+        for name in _names(f"{root}/{shelf}") if _SHELF.fullmatch(shelf) else ():
+            match = _DEPENDS.fullmatch(name)
+            if match is None:
+                continue
+            first = bytes.fromhex(match[1])
+            try:
+                with open(f"{root}/{shelf}/{name}", "rb") as file:
+                    reads = [json.loads(line) for line in file.read().splitlines()]
+                keys = [second_key(first, [(n, bytes.fromhex(d)) for n, d in read]).hex() for read in reads]
+            except (OSError, ValueError, TypeError):
+                continue
+            yield f"{root}/{shelf}/{name}", keys
+
+
+def is_empty(root: str) -> bool:
+    """Whether a cache root is not there, or holds nothing but who uses it."""
+    from buildflow.roots import FOLDER as ROOTS
+
+    return not set(_names(root)) - {ROOTS}
+
+
 def remove_all(root: str) -> list[str]:
     """Remove a cache from its root, entries by rename first; what else stands there stays, and is named."""
     from buildflow.cache import OPEN
     from buildflow.files import remove_tree
+    from buildflow.roots import FOLDER as ROOTS
 
     aside = f"{root}/{OPEN}/clean-{os.getpid()}"
     for shelf in [name for name in _names(root) if _SHELF.fullmatch(name)]:
@@ -142,6 +178,7 @@ def remove_all(root: str) -> list[str]:
                 remove_tree(aside)
         _remove_empty(f"{root}/{shelf}")
     _remove_empty(f"{root}/{OPEN}")
+    remove_tree(f"{root}/{ROOTS}")
     _remove_empty(root)
     return _names(root)
 

@@ -20,13 +20,14 @@ def run_of(
     recipe = job.rule.recipe
     assert recipe is not None
     keyed, passed = decider.variables(job)
+    decider.environments.prepare(job.rule, environment)
     env = environment.variables(decider.resolver.reads.environ)
     env.update(passed)
     env.update(keyed)
     job.amounts(decider.size(job))
     identity = Identity(b"", b"", [], {}, environment)
     run = Run(job, identity, Sandbox(decider.disk.root, -1), worker)
-    command = Command([], env, decider.disk.root)
+    command = Command([], env, decider.disk.root, writable=[decider.disk.root], terminal=True)
     task = Task(job.number, command, "stderr" if json else "", (), job.amounts().time, terminal=True)
     base = f"{executor.folder}/work/exclusive"
     os.makedirs(os.path.dirname(base), exist_ok=True)
@@ -47,5 +48,6 @@ def run_of(
     for name in (job.log, job.depfile):  # the recipe writes it, and the terminal has its output
         if name:
             os.makedirs(os.path.dirname(os.path.join(decider.disk.root, name)), exist_ok=True)
+    task.command = environment.wrap(task.command)
     run.task = task
     return run

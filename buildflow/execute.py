@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from buildflow import afloat
 from buildflow.afloat import Adrift, Afloat
-from buildflow.cache import LOG, file_stat, output_names, take_in, tree_stat, write_result
+from buildflow.cache import LOG, Entry, output_names, take_in, tree_stat, write_result
 from buildflow.decide import Decider, Identity
 from buildflow.depfile import parse_depfile, project_names
-from buildflow.digest import file_digest, tree_digest
+from buildflow.digest import dated_digest, file_digest, tree_digest
 from buildflow.errors import BuildError, FlowError
 from buildflow.files import remove_tree
 from buildflow.job import Job
@@ -187,48 +187,53 @@ class Executor:
                 read.append((name, self.decider.external(name)))
         return read
 
-    def commit(self, run: Run, end: End, key: bytes, depfile: bool) -> tuple[list[bytes], str]:
-        """Move the outputs into an entry and commit it; their digests and the entry's path."""
+    def commit(self, run: Run, end: End, key: bytes, depfile: bool) -> Entry:
+        """Move the outputs into an entry and commit it; the entry that is there then, which may be another build's."""
         job = run.job
-        names = output_names(job.outputs)
         folder = self.cache.open(job.kind, key)
         try:
             now = time.time_ns()
-            outputs: list[dict[str, Any]] = []
-            digests: list[bytes] = []
-            for (name, staged), inner in zip(run.outputs, names, strict=True):
-                target = f"{folder}/{inner}"
-                if "/" in inner:
-                    os.makedirs(os.path.dirname(target), exist_ok=True)
-                take_in(f"{run.sandbox.path}/{staged.rstrip('/')}", target)
-                is_folder = name.endswith("/")
-                if is_folder:
-                    digest, _ = tree_digest(
-                        target, source=False, ignore=None,
-                        file_digest_of=lambda p, s: file_digest(p, bool(s.st_mode & 0o100)),
-                    )  # fmt: skip
-                    signature: Any = tree_stat(target)
-                else:
-                    st = os.stat(target)
-                    if not st.st_mode & 0o400:
-                        os.chmod(target, st.st_mode | 0o400)
-                    os.utime(target, ns=(now, now))
-                    digest = file_digest(target, bool(st.st_mode & 0o100))
-                    signature = file_stat(target)
-                digests.append(digest)
-                outputs.append(
-                    {"name": name, "file": inner, "folder": is_folder, "digest": digest.hex(), "stat": signature}
-                )
+            contents: dict[str, bytes] = {}
+            outputs = [
+                self._take_in(f"{run.sandbox.path}/{staged.rstrip('/')}", folder, inner, name, now, contents)
+                for (name, staged), inner in zip(run.outputs, output_names(job.outputs), strict=True)
+            ]
             run.logged = self._keep_log(run, f"{folder}/{LOG}")
             if depfile and job.depfile is not None:
                 take_in(os.path.join(run.sandbox.path, job.depfile), f"{folder}/depfile")
             result = self.result(run, end, key, outputs)
             write_result(folder, result)
-            self.cache.commit(folder, job.kind, key)
+            path = self.cache.path_of(job.kind, key)
+            if self.cache.commit(folder, job.kind, key):
+                entry = Entry(path, result)
+                entry.contents = contents
+                return entry
         except BaseException:
             remove_tree(folder)
             raise
-        return digests, self.cache.path_of(job.kind, key)
+        found = self.cache.find(job.kind, key)
+        return found if found is not None and len(found.outputs) == len(outputs) else Entry(path, result)
+
+    @staticmethod
+    def _take_in(
+        source: str, folder: str, inner: str, name: str, now: int, contents: dict[str, bytes]
+    ) -> dict[str, Any]:
+        """One output into the folder of an entry, with its digest; `now` (in ns) becomes a file's time. What a small
+        file holds is put into `contents`."""
+        target = f"{folder}/{inner}"
+        if "/" in inner:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+        take_in(source, target)
+        if name.endswith("/"):
+            digest, _ = tree_digest(
+                target, source=False, ignore=None,
+                file_digest_of=lambda p, s: file_digest(p, bool(s.st_mode & 0o100)),
+            )  # fmt: skip
+            return {"name": name, "file": inner, "folder": True, "digest": digest.hex(), "stat": tree_stat(target)}
+        digest, signature, data = dated_digest(target, now)
+        if data is not None:
+            contents[inner] = data
+        return {"name": name, "file": inner, "folder": False, "digest": digest.hex(), "stat": list(signature[:3])}
 
     @staticmethod
     def _keep_log(run: Run, target: str) -> bool:
@@ -247,12 +252,12 @@ class Executor:
         inputs = []
         for f in (*job.input_ids, *job.after_ids, *job.extra_ids):
             maker = plan.maker[f]
-            made = self.decider.keys.get(maker) if maker >= 0 else None
+            made = self.decider.key_of(maker) if maker >= 0 else None
             try:
                 digest = self.decider.digest(f, job.number).hex()
             except FlowError:
                 digest = ""
-            source = "source" if made is None else f"{self.decider.job(maker).kind}-{made.hex()}"
+            source = "source" if made is None else f"{self.decider.kind(maker)}-{made.hex()}"
             record = self.disk.record(plan.paths[f])
             size = record.signature[0] if record is not None and record.digest.hex() == digest else None
             inputs.append({"name": plan.paths[f], "digest": digest, "size": size, "from": source})

@@ -35,12 +35,12 @@ class Failures:
 
     def __init__(self, build: Build) -> None:
         self.build = build
+        self._some = os.path.isdir(f"{build.folder}/failed")
 
     def succeeded(self, run: Run, entry: str) -> None:
         """A job ended well: what an earlier failure of it left is removed; its declared log is copied out."""
-        folder = failed_folder(self.build.folder, run.job.target)
-        if os.path.exists(folder):
-            remove_tree(folder)
+        if self._some:
+            remove_tree(failed_folder(self.build.folder, run.job.target))
         self._declared_log(run, entry)
 
     def _declared_log(self, run: Run, entry: str | None = None) -> None:
@@ -82,12 +82,14 @@ class Failures:
             self._declared_log(run)
             text = _read_tail(run.sandbox.log)
             tail = text.removesuffix("\n").split("\n")[-TAIL:] if text else []
-            more = hints(job, text, build.disk.root, run.sandbox.path, run.env, _has_link(run))
+            more = run.identity.environment.hints(text)
+            more += hints(job, text, build.disk.root, run.sandbox.path, run.env, _has_link(run))
             left = _undeclared(run)
             if _is_full(build.folder):
                 more.append(f"the disk is full ({build.folder}): make room and build again, nothing is lost")
             folder = failed_folder(build.folder, job.target)
             log_path = f"{folder}/log"
+            self._some = True
             build.executor.pool.retire(run.sandbox, f"{folder}/sandbox")
             try:
                 os.rename(run.sandbox.log, log_path)

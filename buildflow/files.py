@@ -55,6 +55,19 @@ def copy(src: str, dst: str, *, mtime_ns: int | None = None) -> How:
     return _copied(src, dst, mtime_ns, clone_only=False) or "copy"
 
 
+def copy_as_it_is(src: str, dst: str) -> os.stat_result:
+    """`copy` that keeps the time too; the status of the new file."""
+    try:
+        source, st = _open(src)
+        try:
+            _make(source, st, dst, st.st_mtime_ns)
+        finally:
+            os.close(source)
+        return os.lstat(dst)
+    except OSError as error:
+        raise _told(error, dst, src) from None
+
+
 def place(
     src: str,
     dst: str,
@@ -63,6 +76,7 @@ def place(
     limit: int = COPY_LIMIT,
     writable_root: bool | None = None,
     mtime_ns: int | None = None,
+    content: bytes | None = None,
 ) -> How:
     """`src` under the name `dst`, which it replaces in one step; says how.
 
@@ -71,12 +85,13 @@ def place(
     for the write bits of links), and so is the time, unless `mtime_ns` is given (a link has the time of its inode).
 
     The file is made in the folder `staging` or, where that is on another file system, as `.bflow-tmp.*` beside `dst`.
-    Folders that are missing are made. Raises FlowError where `dst` is a folder.
+    Folders that are missing are made. Raises FlowError where `dst` is a folder. `content`: the bytes of `src`, which
+    are written where cloning is known to be impossible, and `src` not read again.
     """
     root = _is_root(writable_root)
 
     def make(tmp: str, home: str) -> How:
-        how = _place_at(src, tmp, limit, root, mtime_ns)
+        how = _place_at(src, tmp, limit, root, mtime_ns, content)
         os.rename(tmp, dst)
         if how == "link":
             _discard(tmp)  # where `dst` was a link to the same inode, rename has done nothing
@@ -204,8 +219,13 @@ def _open(src: str) -> tuple[int, os.stat_result]:
     return source, st
 
 
-def _place_at(src: str, tmp: str, limit: int, root: bool, mtime_ns: int | None) -> How:
+def _place_at(
+    src: str, tmp: str, limit: int, root: bool, mtime_ns: int | None, content: bytes | None = None
+) -> How:
     """The ladder: reflink, then copy or link by size."""
+    if content is not None and _no_reflink:
+        _written(content, os.stat(src), tmp, mtime_ns)
+        return "copy"
     source, st = _open(src)
     try:
         if mtime_ns is None:
@@ -223,6 +243,24 @@ def _place_at(src: str, tmp: str, limit: int, root: bool, mtime_ns: int | None) 
         return _make(source, st, tmp, mtime_ns) or "copy"
     finally:
         os.close(source)
+
+
+def _written(content: bytes, st: os.stat_result, dst: str, mtime_ns: int | None) -> None:
+    """The new file `dst` with these bytes, and the mode and time of `st`."""
+    mode = st.st_mode & 0o777
+    target = os.open(dst, _NEW, mode)
+    try:
+        try:
+            _write(target, content)
+            if os.fstat(target).st_mode & 0o777 != mode:  # the umask took some
+                os.fchmod(target, mode)
+            time = st.st_mtime_ns if mtime_ns is None else mtime_ns
+            os.utime(target, ns=(time, time))
+        finally:
+            os.close(target)
+    except BaseException:
+        _discard(dst)
+        raise
 
 
 def _link(src: str, tmp: str, st: os.stat_result) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildflow.cache import LOG, Entry
-from buildflow.entries import ended, entries_of_key, newest_entries
+from buildflow.entries import ended, entries_making, entries_of_key, newest_entries
 from buildflow.failures import failed_folder
 
 if TYPE_CHECKING:
@@ -58,6 +58,14 @@ class History:
             self._newest = newest_entries(self.session.cache)
         entry = self._newest.get(outputs[0])
         return None if entry is None else Last(bytes.fromhex(entry.result["key"]), entry)
+
+    def runs(self, outputs: Sequence[str], most: int) -> list[Entry]:
+        """The results that the caches hold of the job that makes these files, the newest first, at most so many.
+
+        A result that was restored is no new one. It reads every entry.
+        """
+        found = {entry.result.get("key"): entry for entry in entries_making(self.session.cache, outputs[0])}
+        return sorted(found.values(), key=ended, reverse=True)[:most]
 
     def failed(self, outputs: Sequence[str], last: Last | None) -> FailedTry | None:
         """The last try of a job that failed, if that was after its last result."""

@@ -80,9 +80,8 @@ class Job:
     @property
     def kind(self) -> str:
         """shell, python or call: the prefix of the entry's name."""
-        recipe = self.rule.recipe
-        assert recipe is not None
-        return {"script": "shell", "function": "call"}.get(recipe.kind, recipe.kind)
+        assert self.rule.recipe is not None
+        return self.rule.recipe.entry_kind
 
     @property
     def target(self) -> str:

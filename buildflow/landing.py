@@ -111,18 +111,16 @@ class Landing:
         number, executor, decider, temporaries = job.number, build.executor, build.decider, build.temporaries
         if build.lookup.is_forced(job):
             build.cache.discard(build.cache.path_of(job.kind, key))
-        digests, path = executor.commit(run, end, key, read is not None)
-        entry = decider.entry(job, key)
-        if entry is not None and len(entry.outputs) == len(digests):
-            digests = entry.digests()  # of two builds that race, the later takes the entry that is there
+        entry = executor.commit(run, end, key, read is not None)
+        digests, path = entry.digests(), entry.path
         if read is not None:
             decider.add_manifest(run.identity.first, read)
         decider.remember(key, digests)
-        if entry is not None:
-            for i, name in enumerate(job.outputs):
-                if temporaries.stays_in_cache(job, name) or decider.stands(name, digests[i], key):
-                    continue
-                build.workspace.put(entry.file(entry.outputs[i]), name, digests[i], key)
+        for i, name in enumerate(job.outputs):
+            if temporaries.stays_in_cache(job, name) or decider.stands(name, digests[i], key):
+                continue
+            output = entry.outputs[i]
+            build.workspace.put(entry.file(output), name, digests[i], key, entry.contents.get(output["file"]))
         build.lookup.outputs_are(job, key, digests)
         build.lookup.ran_first.add(run.identity.first)
         temporaries.known(job, key, entry)

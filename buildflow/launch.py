@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from buildflow.crew import Lane
@@ -47,9 +48,11 @@ class Launch:
         """Whether a worker could do with more jobs to run."""
         if self.over:
             return True  # all must be decided before anything runs
-        return any(
-            len(lane.to_run) < AHEAD + lane.resources.slots + self._waiting(lane) for lane in self.crew.lanes.values()
-        )
+        for lane in self.crew.lanes.values():
+            enough = AHEAD + lane.resources.slots
+            if len(lane.to_run) < enough or len(lane.to_run) < enough + self._waiting(lane):
+                return True
+        return False
 
     @staticmethod
     def _waiting(lane: Lane) -> int:
@@ -64,9 +67,10 @@ class Launch:
 
     def may_stage(self) -> bool:
         """Whether a worker without a job could get one now."""
-        return any(
-            lane.to_run and len(lane.staged) < AHEAD and not lane.running for lane in self.crew.lanes.values()
-        )
+        for lane in self.crew.lanes.values():
+            if lane.to_run and len(lane.staged) < AHEAD and not lane.running:
+                return True
+        return False
 
     def clear(self) -> list[int]:
         """Take back all that has not started; the jobs."""
@@ -80,9 +84,9 @@ class Launch:
             lane.staged.clear()
         return found
 
-    def check_limits(self) -> None:
-        """Note which jobs are known to ask for more than there is."""
-        self.over = over_limits(lambda job: self.crew.lane(job).resources, self.build.decider)
+    def check_limits(self, jobs: Iterable[int]) -> None:
+        """Note which of these jobs are known to ask for more than there is."""
+        self.over = over_limits(lambda job: self.crew.lane(job).resources, self.build.decider, jobs)
 
     def _within_limits(self) -> bool:
         """Whether a job may start: not while one that is known to ask for too much may have to run.
@@ -131,6 +135,8 @@ class Launch:
         """The first by rank that does not wait for memory, devices or a named resource; one that does, if it is the
         only one; None where enough is staged."""
         has = lane.resources.has_beside_cpus
+        if len(lane.staged) < AHEAD and (not lane.running or has(lane.to_run[0][3].amounts())):
+            return heapq.heappop(lane.to_run)
         waiting = [run for run in lane.staged if not has(run.job.amounts())]
         if len(lane.staged) - len(waiting) >= AHEAD:
             return None
@@ -205,7 +211,7 @@ class Launch:
         given = lane.resources.take(amounts)
         assert run.task is not None
         if given and lane.worker.here:
-            run.task.command.env["CUDA_VISIBLE_DEVICES"] = ",".join(given)
+            run.task.command.give("CUDA_VISIBLE_DEVICES", ",".join(given))
         number = run.job.number
         build.schedule.status[number] = RUNNING
         lane.running[number] = (run, amounts, given, token)

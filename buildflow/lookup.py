@@ -12,6 +12,7 @@ from buildflow.errors import FlowError
 from buildflow.job import Job
 from buildflow.schedule import RUNNING
 from buildflow.staging import InputChanged
+from buildflow.workspace import EntryGone
 
 if TYPE_CHECKING:
     from buildflow.build import Build
@@ -129,7 +130,10 @@ class Lookup:
             if build.options.dry_run:
                 temporaries.stands(build.plan.outputs[job.number][i], entry.file(entry.outputs[i]))
             else:
-                build.workspace.put(entry.file(entry.outputs[i]), job.outputs[i], digests[i], key)
+                try:
+                    build.workspace.put(entry.file(entry.outputs[i]), job.outputs[i], digests[i], key)
+                except EntryGone:
+                    return False  # a hit that loses the race with gc is a miss
         self._known(job, key, digests, "cached", entry)
         return True
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 class Reads:
     """The files, folders, absent names, variables and commands that decided a plan."""
 
-    __slots__ = ("root", "environ", "files", "folders", "absent", "variables", "commands")
+    __slots__ = ("root", "environ", "files", "folders", "absent", "variables", "commands", "images", "volatile")
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -23,6 +23,8 @@ class Reads:
         self.absent: dict[str, None] = {}
         self.variables: dict[str, str | None] = {}
         self.commands: dict[str, str] = {}
+        self.images: dict[tuple[str, str, str], str] = {}  # what a container engine was asked → an image's id
+        self.volatile = False  # whether something was read that cannot be looked at again
 
     def path(self, name: str) -> str:
         """Where a name of the project stands."""

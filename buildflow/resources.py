@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from buildflow.errors import FlowError
@@ -45,6 +45,11 @@ class Resources:
         self.used_mem = 0.0
         self.free_devices = list(self.devices or ())
         self.used: dict[str, float] = {} if used is None else used
+
+    def resize(self, slots: int, cpus: float | None) -> None:
+        """What is elsewhere may grow and shrink."""
+        self.slots = slots
+        self.most_cpus = max(1, int(cpus)) if cpus is not None else None
 
     def check(self, job: Job, amounts: Amounts) -> None:
         """Raises FlowError for a job that could never run here."""
@@ -147,14 +152,17 @@ def devices(limit: int | None = None) -> list[str]:
     return [*found, *(next(more) for _ in range(limit - len(found)))][:limit]
 
 
-def over_limits(of: Callable[[Job], Resources], decider: Decider) -> dict[int, FlowError]:
-    """The jobs of a plan that are known to ask for more than there is, as far as that is known before anything runs.
+def over_limits(
+    of: Callable[[Job], Resources], decider: Decider, jobs: Iterable[int]
+) -> dict[int, FlowError]:
+    """Those of `jobs` that are known to ask for more than there is, as far as that is known before anything runs.
     `of(job)`: the account of the worker that it would run on."""
     found: dict[int, FlowError] = {}
     plan = decider.plan
     rules = decider.resolver.builder.rules
     fine: dict[int, bool] = {}  # rules whose jobs all ask for the same, and not for too much
-    for number, index in enumerate(plan.rule):
+    for number in jobs:
+        index = plan.rule[number]
         if fine.get(index):
             continue
         asked = [a for name, a in rules[index].attributes.items() if name in LIMITED or name.startswith("resource.")]

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from buildflow.recipe.fill import Filler
 
 
+_ENTRY_KINDS = {"script": "shell", "function": "call"}
+
+
 class Recipe:
     """What makes the targets: kind is shell, script (`#!`), python, call (`module:function`) or function."""
 
@@ -36,6 +39,11 @@ class Recipe:
         self.place = place
         self.function = function
         self._filler: Filler | None = None
+
+    @property
+    def entry_kind(self) -> str:
+        """shell, python or call: the prefix of the names of its jobs' entries."""
+        return _ENTRY_KINDS.get(self.kind, self.kind)
 
     @property
     def filler(self) -> Filler:
@@ -54,8 +62,8 @@ class Rule:
     """Targets, inputs and order-only inputs as words; `number` is its place among all rules, in written order."""
 
     __slots__ = (
-        "number", "name", "targets", "inputs", "after", "input_function", "recipe", "attributes", "scope", "help",
-        "span", "included",
+        "number", "name", "targets", "inputs", "after", "input_function", "recipe", "attributes", "phony", "inplace",
+        "scope", "help", "span", "included",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +87,8 @@ class Rule:
         self.input_function = input_function
         self.recipe = recipe
         self.attributes = attributes
+        self.phony = attributes.flag("phony")
+        self.inplace = attributes.flag("inplace")
         self.scope = scope
         self.help = help
         self.span = span
@@ -89,14 +99,6 @@ class Rule:
     @property
     def library(self) -> bool:
         return self.scope.library is not None
-
-    @property
-    def phony(self) -> bool:
-        return self.attributes.flag("phony")
-
-    @property
-    def inplace(self) -> bool:
-        return self.attributes.flag("inplace")
 
     @property
     def makes(self) -> bool:

@@ -71,13 +71,11 @@ class Composer:
         recipe = job.rule.recipe
         assert recipe is not None
         environment = run.identity.environment
+        self.decider.environments.prepare(job.rule, environment)
         env = run.env = self.variables(run)
         env["TMPDIR"] = sandbox.empty_temporary()
         env["PWD"] = sandbox.path
-        try:
-            os.unlink(sandbox.log)
-        except FileNotFoundError:
-            pass
+        sandbox.empty_log()
         task = Task(job.number, Command([], env, sandbox.path), sandbox.log, (sandbox.lock,), job.amounts().time)
         if not run.worker.here:
             self._for_elsewhere(run, task)
@@ -87,9 +85,12 @@ class Composer:
             found = None
             if environment.direct and job.rule.attributes.get("shell") is None and not _bash_reads(run):
                 found = job.argv()
+            if found is not None and environment.contained:
+                found = None if found[1] else found  # what is redirected is written by the container's own shell
             if found is not None:
                 task.command.argv, task.command.redirections = list(found[0]), list(found[1])
-                task.fallback = lambda: self._shell(run)
+                if not environment.contained:
+                    task.fallback = lambda: self._shell(run)
             else:
                 task.command.argv = self._shell(run)
         elif recipe.kind == "script":
@@ -100,8 +101,23 @@ class Composer:
             task.command.argv = [environment.python(), self.node.runner(), "python", env["BFLOW_JOB"]]
         else:
             self._call(run, task, sandbox.path)
+        if environment.contained:
+            self._contained(run, task.command)
         task.command = environment.wrap(task.command)
         return task
+
+    @staticmethod
+    def _contained(run: Run, command: Command) -> None:
+        """What a job writes to, and reads outside of the project, in a container."""
+        assert run.staging is not None
+        command.here = run.worker.here
+        command.log = run.sandbox.log
+        command.mounts = run.staging.outside()
+        command.writable = [run.sandbox.path, run.sandbox.temporary]
+        returned = (run.description or {}).get("returned")
+        if returned:
+            open(returned, "wb").close()  # so that it can be mounted
+            command.writable.append(returned)
 
     def resumed(self, run: Run) -> Task:
         """The task of a job that an earlier driver has started: nothing of it is made anew."""
@@ -121,7 +137,7 @@ class Composer:
         task.expected = self.seconds.get(job.rule.name)
         batch = job.quantity("batch")
         task.batch = None if batch is None else int(batch.constant or 1)
-        arguments = job.attribute(run.worker.name)
+        arguments = job.attribute(run.worker.attribute)
         if arguments:
             task.arguments = split(arguments)
 
@@ -142,7 +158,7 @@ class Composer:
 
     def variables(self, run: Run) -> dict[str, str]:
         """The environment that the job sees."""
-        env = dict(self.decider.base(run.identity.environment))
+        env = dict(self.decider.environments.base(run.identity.environment))
         env.update(run.identity.variables)
         return env
 

@@ -11,14 +11,19 @@ import fcntl
 import marshal
 import os
 import stat
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from buildflow.errors import BuildError
-from buildflow.files import copy, remove_tree
+from buildflow.files import copy_as_it_is, remove_tree
 
 MOST = 64
 """Folders that are opened before one of another rule is taken."""
+
+_FINE = 20_000_000
+_COARSE = 2_000_000_000
+"""Nanoseconds in which a change may leave a folder's time: where a file system keeps fractions of seconds, and not."""
 
 Stat = tuple[int, int, int, int, int]
 
@@ -62,6 +67,8 @@ class Sandbox:
         self.folders: set[str] = set()
         self.fresh = True  # whether it is emptied before its next job
         self.alone = True  # whether no process of its last job lives
+        self._calm: dict[str, int] = {}  # folders in which nothing was that should not be, and their time then
+        self._staged = 0  # when the last job had not begun yet, in ns
 
     # ---- before a job ------------------------------------------------------------------------------------------
 
@@ -72,6 +79,7 @@ class Sandbox:
             if self.fresh:
                 self._wipe()
             self._arrange(pieces, needed)
+            self._staged = time.time_ns()
         except OSError as error:
             self.fresh = True
             raise BuildError(f"cannot stage into {self.path}: {error.strerror} ({error.filename})") from None
@@ -112,12 +120,15 @@ class Sandbox:
             os.symlink(piece.source.rstrip("/"), target)
             self.held[name] = _Held(piece.digest, piece.source, None)
             return
-        copy(piece.source, target, mtime_ns=os.stat(piece.source).st_mtime_ns)
-        self.held[name] = _Held(piece.digest, piece.source, quick(target))
+        self.held[name] = _Held(piece.digest, piece.source, _quick(copy_as_it_is(piece.source, target)))
 
     def _drop(self, name: str) -> None:
         del self.held[name]
-        remove_tree(f"{self.path}/{name.rstrip('/')}")
+        target = f"{self.path}/{name.rstrip('/')}"
+        try:
+            os.unlink(target)
+        except OSError:
+            remove_tree(target)
 
     def _wipe(self) -> None:
         assert self.lock >= 0, "only a folder that is ours alone is emptied"
@@ -125,20 +136,41 @@ class Sandbox:
         os.mkdir(self.path)
         self.held = {}
         self.folders = set()
+        self._calm = {}
         self.fresh = False
+
+    def empty_log(self) -> None:
+        """The file that the job prints to is empty, or not there."""
+        try:
+            if os.stat(self.log, follow_symlinks=False).st_size or not self.alone:
+                os.unlink(self.log)
+        except FileNotFoundError:
+            pass
 
     def empty_temporary(self) -> str:
         """The job's TMPDIR, empty."""
+        path = self.temporary
         try:
-            if not os.listdir(self.temporary) and not os.path.islink(self.temporary):
-                return self.temporary
-            remove_tree(self.temporary)
+            st = os.lstat(path)
+            if _is_open(st.st_mode):
+                if self._is_calm(path, st):
+                    return path
+                if not os.listdir(path):
+                    self._calm[path] = st.st_mtime_ns
+                    return path
+            remove_tree(path)
         except FileNotFoundError:
             pass
-        except OSError:
-            remove_tree(self.temporary)
-        os.mkdir(self.temporary)
-        return self.temporary
+        os.mkdir(path)
+        return path
+
+    def _is_calm(self, path: str, st: os.stat_result) -> bool:
+        """Whether nothing came into a folder or went since it was looked at: its time is the same, and was past by more
+        than a tick of the clock when the last job had not begun."""
+        known = self._calm.get(path)
+        if known is None or known != st.st_mtime_ns:
+            return False
+        return known + (_FINE if known % 1_000_000_000 else _COARSE) < self._staged
 
     # ---- after a job -------------------------------------------------------------------------------------------
 
@@ -183,11 +215,21 @@ class Sandbox:
         while stack:
             folder = stack.pop()
             path = f"{self.path}/{folder}" if folder else self.path
-            if not _is_open_folder(path):
+            try:
+                st = os.lstat(path)
+            except OSError:
+                st = None
+            if st is None or not _is_open(st.st_mode):
                 self.fresh = True  # and no link is followed from here
+                continue
+            if not folder and self._is_calm(path, st):
+                inner = [name for name in self.folders if "/" not in name]
+                seen.update(inner)
+                stack.extend(inner)
                 continue
             with os.scandir(path) as scan:
                 entries = list(scan)
+            count = len(found)
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name
                 if name in keep:
@@ -199,6 +241,8 @@ class Sandbox:
                     continue
                 found.append(name + ("/" if is_folder else ""))
                 remove_tree(entry.path)
+            if not folder and len(found) == count:
+                self._calm[path] = st.st_mtime_ns
         self.folders &= seen  # the others the job has removed, or outputs were moved out of
         return sorted(found)
 
@@ -220,16 +264,22 @@ class Sandbox:
 
 def quick(path: str) -> Stat:
     """A signature that any write changes."""
-    st = os.lstat(path)
+    return _quick(os.lstat(path))
+
+
+def _quick(st: os.stat_result) -> Stat:
     return (st.st_size, st.st_mtime_ns, st.st_ino, st.st_mode, st.st_ctime_ns)
 
 
 def _is_open_folder(path: str) -> bool:
     """Whether a folder, and no link to one, stands there, which we may read and write."""
     try:
-        mode = os.lstat(path).st_mode
+        return _is_open(os.lstat(path).st_mode)
     except OSError:
         return False
+
+
+def _is_open(mode: int) -> bool:
     return stat.S_ISDIR(mode) and mode & 0o700 == 0o700
 
 

@@ -70,6 +70,22 @@ class Schedule:
             if self.waiting[job] == 0 and self.status[job] == NEW and job not in deferred:
                 self.make_ready(job)
 
+    def integrate_only(self, affected: set[int]) -> None:
+        """Take these jobs, which hold all that need one of them; the others are done."""
+        count = len(self.plan.rule)
+        status = self.status = [DONE] * count
+        self.waiting = [0] * count
+        self.dependents = [[]] * count
+        self.weight = [0.0] * count
+        for job in affected:
+            status[job] = NEW
+            self.dependents[job] = []
+        for job in affected:
+            self._connect(job)
+        for job in sorted(affected):
+            if self.waiting[job] == 0:
+                self.make_ready(job)
+
     def reconnect(self, job: int) -> None:
         """What a job needs is known only now."""
         if self.status[job] != NEW:

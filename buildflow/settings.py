@@ -14,12 +14,20 @@ from buildflow.errors import FlowError, Source, Span
 from buildflow.near import did_you_mean, near
 
 KNOWN: dict[str, type] = {
-    "worker": str, "jobs": int, "env": str, "default_env": str, "cache_root": str, "readonly_cache": list,
+    "worker": str, "jobs": int, "env": str, "env_of": dict, "default_env": str, "cache_root": str,
+    "readonly_cache": list,
     "keep_going": bool, "resources": dict, "options": dict, "profile": str, "verbose": bool, "quiet": bool,
     "container": str, "environments": dict, "workers": dict,
 }  # fmt: skip
 
 PATHS = ("cache_root", "readonly_cache")
+
+ENVIRONMENTS = ("docker", "docker_options", "network", "singularity", "singularity_options", "module", "conda")
+"""What `[environments]` may say; each is a text, options are a list of texts too. `[environments.NAME]` is a table for
+the environment of that name that another package brings."""
+
+TABLES = {"env": "env_of"}
+"""Settings that may be a table as well, and the name under which that is found."""
 
 NOT_SETTINGS = frozenset(("BFLOW_JOB", "BFLOW_TARGET", "BFLOW_RULE", "BFLOW_ERRORED", "BFLOW_CACHE_DIR"))
 """What jobs and hooks see; they may call bflow."""
@@ -110,6 +118,17 @@ def _problem(name: str, value: Any) -> str | None:
         return "jobs should be 1 or more"
     if kind is list and not all(isinstance(item, str) for item in value):
         return f"{name} should be {_KINDS[kind]}"
+    if name == "container" and value not in ("fresh", "warm"):
+        return "container should be fresh (one for each job) or warm (one is kept for each image)"
+    if name == "env_of" and not all(isinstance(item, str) for item in value.values()):
+        return "each line should be a rule or a target = an environment, both texts"
+    if name == "environments":
+        for key, item in value.items():
+            several = key.endswith("_options") and isinstance(item, list) and all(isinstance(i, str) for i in item)
+            if key in ENVIRONMENTS and not (isinstance(item, str) or several):
+                return f"environments.{key} should be a text"
+            if key not in ENVIRONMENTS and not isinstance(item, dict):
+                return f"there is no environments.{key}; there are: {' '.join(ENVIRONMENTS)}"
     if name in ("resources", "options"):
         for key, item in value.items():
             if not isinstance(item, (str, int, float)) or isinstance(item, bool) and name == "resources":
@@ -195,8 +214,11 @@ class _File:
         found: dict[str, Any] = {}
         for key, value in data.items():
             name = key.replace("-", "_")
-            if name not in KNOWN or table and name == "profile":
-                known = [one for one in KNOWN if not table or one != "profile"]
+            known_one = name in KNOWN and name not in TABLES.values()
+            if isinstance(value, dict):
+                name = TABLES.get(name, name)
+            if not known_one or table and name == "profile":
+                known = [one for one in KNOWN if one not in TABLES.values() and (not table or one != "profile")]
                 raise FlowError(
                     f"there is no setting “{key}”", self._place(key, table),
                     did_you_mean(name, known) or f"there are: {' '.join(known)}",

@@ -185,6 +185,17 @@ class Staging:
                 self.folders.append(extra.rpartition("/")[0] + "/")
         self.folders = [name for name in self.folders if name not in ("/", "./")]
 
+    def outside(self) -> list[str]:
+        """The paths that the job reads and that are not real files in its sandbox: links, and inputs outside the
+        project."""
+        found = [piece.source for piece in self.pieces.values() if not piece.real and piece.source.startswith("/")]
+        names = ((f, self.plan.paths[f]) for f in (*self.job.input_ids, *self.job.after_ids))
+        found += [self.decider.place(f) for f, name in names if name.startswith(("/", "../"))]
+        whole = [piece.source.rstrip("/") + "/" for piece in self.pieces.values() if piece.folder]
+        if whole:  # a folder that is one link: so are links in it
+            found += [w.path for w in self.watched if w.link and w.path.startswith(tuple(whole))]
+        return found
+
     # ---- signatures --------------------------------------------------------------------------------------------
 
     def _watch(self, f: int) -> int:

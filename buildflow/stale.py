@@ -21,6 +21,7 @@ from buildflow.template import Hole, Part
 if TYPE_CHECKING:
     from buildflow.dry import Settled
     from buildflow.rule import Rule
+    from buildflow.state import State
 
 LOG_KEY = b"log"
 """Stands in a file's record for the key where a rule's `log = …` wrote it."""
@@ -32,6 +33,11 @@ class Written(NamedTuple):
 
     name: str
     edited: bool
+
+
+def made(state: State) -> list[str]:
+    """The names of all that bflow wrote, whether it is still there or not."""
+    return [name for name, data in state.files.items() if FileRecord.unpack(data).flags & WRITTEN]
 
 
 def written(disk: Disk) -> list[Written]:

@@ -28,6 +28,7 @@ from buildflow.lock import ProjectLock
 from buildflow.outcome import Options
 from buildflow.plan.resolve import Resolver
 from buildflow.process import absolute
+from buildflow.roots import Root
 from buildflow.state import State
 from buildflow.template import parse_word
 from buildflow.workers.base import Worker
@@ -52,8 +53,10 @@ class Session:
         self.folder = f"{self.root}/{FOLDER}"
         self.write = write
         self.lock: ProjectLock | None = None
+        self.settings: Mapping[str, Any] = {}  # for the dry builds in it
         self.cache_root = os.path.abspath(os.path.join(self.root, cache_root)) if cache_root else f"{self.folder}/cache"
         self.readonly = [os.path.abspath(os.path.join(self.root, r)) for r in readonly]
+        self.holds = Root(self.cache_root, self.root)
 
     def open(self, stream: Stream) -> None:
         """Lock the project (where it is written to) and read its state."""
@@ -68,6 +71,7 @@ class Session:
         if self.write:
             self.cache.sweep()
             remove_tree(f"{self.folder}/tmp")
+            self.holds.enter()
 
     def resolve(self, goals: Sequence[str]) -> Resolver:
         """Resolve goals (paths from the root); none: the default."""
@@ -83,6 +87,7 @@ class Session:
             if hasattr(self, "state"):
                 if self.write:
                     self.state.flush()
+                    self.holds.leave(self.disk)
                 else:
                     self.state.writable = True
                     self.state.flush_if_possible()
@@ -197,10 +202,10 @@ class Submitter:
                 partial(configured, chosen),
             )  # fmt: skip
             if environment is not None:
-                build.decider.use(environment)
+                build.decider.environments.use(environment)
             made = ResultsOf(build, build.summary)
             stream.readers.append(made.hear)
-            with _interruptible(build):
+            with _interruptible(build), build.decider.environments.serving(chosen, stream):
                 build.run()
             answers = made.answers(1 if goals is None else len(goals))
             return [result for answer in answers for result in answer], made.errors()
@@ -216,7 +221,7 @@ class Submitter:
         return worker_named(self.worker, n_procs)
 
     def _environment(self, root: str) -> Environment | None:
-        """The environment of every job, checked before anything runs."""
+        """The environment of every job; the build checks it before anything runs."""
         found = self.environment
         if isinstance(found, type):
             found = found()
@@ -224,8 +229,6 @@ class Submitter:
             from buildflow.environments.registry import environment
 
             return environment(found, root)
-        if found is not None:
-            found.check()
         return found
 
 

@@ -12,6 +12,13 @@ from buildflow.errors import BuildError
 from buildflow.files import place, place_tree, remove_tree
 
 
+class EntryGone(BuildError):
+    """An entry was taken away (by `bflow cache gc` beside the build) before its output was placed: a miss."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(f"{source} is gone from the cache", None, "build again")
+
+
 class Workspace:
     """Places files below the root; what they replace and is not bflow's goes to `.bflow/replaced/<time>/`."""
 
@@ -24,8 +31,9 @@ class Workspace:
         self._replaced: str | None = None
         self._ready = False
 
-    def put(self, source: str, name: str, digest: bytes, key: bytes) -> None:
-        """Place one output (a folder where `name` ends in `/`) from its entry."""
+    def put(self, source: str, name: str, digest: bytes, key: bytes, content: bytes | None = None) -> None:
+        """Place one output (a folder where `name` ends in `/`) from its entry; `content`: what the file holds, if that
+        is at hand."""
         if not self._ready:
             os.makedirs(self.staging, exist_ok=True)
             self._ready = True
@@ -37,9 +45,11 @@ class Workspace:
                 place_tree(source, os.path.realpath(target), staging=self.staging)
                 self.disk.written_tree(name, digest, key)
             else:
-                how = place(source, target, staging=self.staging)
+                how = place(source, target, staging=self.staging, content=content)
                 self.disk.written(name, digest, key, how == "link")
         except FileNotFoundError as error:
+            if not os.path.lexists(source):
+                raise EntryGone(source) from None
             raise BuildError(f"cannot place {name}: {error.strerror} ({error.filename})") from None
 
     def _clear(self, bare: str, name: str) -> None:

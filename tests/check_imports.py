@@ -24,13 +24,13 @@ LAYERS: list[set[str]] = [
     {"rule", "attribute_checks", "builder"},
     {"lang", "sources", "state", "disk"},
     {"plan"},
-    {"job", "keys", "cache", "sandbox", "entries", "hints", "resources", "workspace", "node_files"},
+    {"job", "keys", "cache", "sandbox", "entries", "hints", "resources", "workspace", "roots", "node_files"},
     {"workers"},
-    {"decide", "staging", "run", "afloat", "execute", "exclusive"},
+    {"environment_of", "decide", "staging", "run", "afloat", "execute", "exclusive"},
     {"build", "outcome", "crew", "schedule", "lookup", "launch", "landing", "failures", "hooks_of", "temporary", "result", "results_of"},
     {"submitter"},
     {"flow", "flowfile_py", "dry", "explain", "history", "stale", "targets", "catalog", "watch", "lookout", "seen"}
-    | {"drawing", "drawing_formats", "inside"},
+    | {"drawing", "drawing_formats", "inside", "adopt", "gc", "reruns", "suggest", "doctor", "starter", "report", "report_page"},
     {"", "cli", "start", "__main__"},  # "": buildflow/__init__.py itself
 ]
 

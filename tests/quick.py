@@ -1,4 +1,4 @@
-"""A story whose commands run in this process: the same `buildflow.cli.main.run`, without an interpreter's start.
+"""A story whose commands run in this process: the same `buildflow.start.main`, without an interpreter's start.
 
 For tests of many small commands. What concerns processes themselves (signals, two builds, the way in) is for `story`.
 """
@@ -27,10 +27,10 @@ class Quick(Story):
         cwd: str | Path = ".",
         **_: Any,
     ) -> Ran:
-        from buildflow.cli.main import run
+        from buildflow.start import main
 
         arguments = tuple(map(str, words))
-        before, here = dict(os.environ), os.getcwd()
+        before, here, given = dict(os.environ), os.getcwd(), sys.argv
         streams = sys.stdin, sys.stdout, sys.stderr
         collecting = gc.isenabled()
         kept = [os.dup(n) for n in range(3)]
@@ -46,12 +46,14 @@ class Quick(Story):
             os.environ.update(self.environment(env))
             try:
                 os.chdir(self.path(cwd))
-                status = run(arguments)
+                sys.argv = ["bflow", *arguments]
+                status = main()
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
                 sys.stdin, sys.stdout, sys.stderr = streams
                 os.chdir(here)
+                sys.argv = given
                 os.environ.clear()
                 os.environ.update(before)
                 for number, copy in enumerate(kept):

@@ -292,7 +292,7 @@ def test_options_of_the_command_line(quick: Quick) -> None:
     assert "there is no command “biuld”; did you mean build?" in quick.bflow("biuld", ok=2).err
     quick.bflow("build", "-j", "0", ok=2)
     quick.bflow("build", "-j", "x", ok=2)
-    assert "n_procs is a number" in quick.bflow("build", "-o", "n_procs=x", ok=2).err
+    assert "n_procs = x is no number of jobs" in quick.bflow("build", "-o", "n_procs=x", ok=2).err
 
 
 THREE = """

@@ -32,8 +32,14 @@ def command(
     """Remove the files that bflow made in the project (of TARGETs: theirs), and the folders that are empty then.
 
     A file that was edited since bflow wrote it is not removed. The cache is kept: “bflow build” puts all of it back.
+
+    \b
+    bflow clean -n             what would be removed
+    bflow clean out            what bflow made in a folder
+    bflow clean --stale        what no rule makes any more
+    bflow clean --cache        the results (“bflow cache gc” removes only what nobody holds)
     """
-    from buildflow.cli.build_command import merged
+    from buildflow.cli.making import merged
     from buildflow.errors import FlowError
 
     flowfile = obj.get("flowfile")
@@ -124,11 +130,11 @@ def _named(session: Session, targets: Sequence[str]) -> Callable[[str], bool]:
 
 def _cache(session: Session, yes: bool, dry: bool) -> None:
     """Remove the cache root; one outside the project may be others' too, so that is asked for."""
-    from buildflow.entries import remove_all, size
+    from buildflow.entries import is_empty, remove_all, size
     from buildflow.errors import FlowError
 
     root = session.cache_root
-    if not os.path.isdir(root):
+    if is_empty(root):
         note("bflow: there is no cache")
         return
     inside = os.path.realpath(root).startswith(os.path.realpath(session.root) + "/")

@@ -45,6 +45,7 @@ def opened(builder: Builder, chosen: dict[str, Any], *, write: bool = False) -> 
     stream = Stream()
     stream.readers.append(_tell)
     session = Session(builder, cache_root=chosen["cache_root"], readonly=chosen["readonly_cache"], write=write)
+    session.settings = chosen
     session.open(stream)
     try:
         yield session

@@ -38,7 +38,7 @@ def command(obj: dict[str, Any], /, words: tuple[str, ...], targets: bool, json:
         else:
             show(rules)
         return 0
-    from buildflow.cli.build_command import merged
+    from buildflow.cli.making import merged
     from buildflow.dry import Settled
     from buildflow.plan.resolve import Resolver
 

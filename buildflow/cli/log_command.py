@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 @cache_options
 @click.pass_obj
 def command(obj: dict[str, Any], /, words: tuple[str, ...], only_path: bool, **given: Any) -> int:
-    """Show what the job that makes TARGET printed: at its last try if that failed, else when its result was made."""
-    from buildflow.cli.build_command import merged
+    """Show what the job that makes TARGET printed: at its last try if that failed, else when its result was made.
+
+    \b
+    bflow log out/a.txt                  read it
+    less $(bflow log --path out/a.txt)   with a pager
+    """
+    from buildflow.cli.making import merged
     from buildflow.errors import FlowError
     from buildflow.history import History
     from buildflow.targets import asked
@@ -88,6 +93,8 @@ def find(history: History, job: Asked) -> tuple[str | None, str]:
             None,
             f"“bflow build -B {target}” makes it again",
         )
+    if last.log is None and last.entry.result.get("adopted"):
+        return None, f"{target} was made by another tool and adopted: there is no log of it"
     if last.log is None:
         return None, f"the job that made {target} printed nothing"
     return last.log, f"the job that made {target}"

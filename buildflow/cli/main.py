@@ -1,9 +1,8 @@
-"""The group of all commands, and the one place where errors are printed."""
+"""The group of all commands."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from buildflow import __version__
+from buildflow.cli.guard import guarded, say
 from buildflow.errors import FlowError
 
 COMMANDS = {
@@ -22,12 +22,13 @@ COMMANDS = {
     "graph": "Draw the jobs and what they need.",
     "shell": "Open a shell where a target's job ran.",
     "clean": "Remove what bflow made.",
-    "cache": "Look at the cache of results, and check it.",
+    "cache": "Look at the cache of results, check it, make room in it.",
     "adopt": "Take files that another tool made as results.",
     "report": "Write a page about a build: graph, times, resources.",
     "provenance": "Export the history of a file.",
     "doctor": "Check that this machine has what the rules need.",
     "init": "Write a first Flowfile.",
+    "completion": "Print the completion script of a shell.",
 }
 
 
@@ -43,6 +44,10 @@ class Lazy(click.Group):
             return None
         module = import_module(f"buildflow.cli.{name}_command")
         found: click.Command = module.command
+        if "_BFLOW_COMPLETE" in os.environ:
+            from buildflow.cli.completing import prepare
+
+            prepare(found)
         return found
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -84,37 +89,26 @@ def group(ctx: click.Context, directory: tuple[str, ...], flowfile: str | None) 
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line; its exit status. Errors that a user can mend are printed here and nowhere else."""
+    """Run a command line; its exit status."""
+    if "_BFLOW_COMPLETE" in os.environ:
+        from buildflow.cli.completing import answer, prepare
+
+        answer()
+        prepare(group)
+    return guarded(lambda: _click(arguments))
+
+
+def _click(arguments: Sequence[str]) -> Any:
     try:
-        status = group.main(args=list(arguments), prog_name="bflow", standalone_mode=False)
-        sys.stdout.flush()
-    except FlowError as error:
-        _print(error.show())
-        return error.exit_status
+        return group.main(args=list(arguments), prog_name="bflow", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else error.format_message())
         return 0
     except click.ClickException as error:
-        _print(_of_click(error))
+        say(_of_click(error))
         return 2
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         return 130
-    except BrokenPipeError:
-        _silence_stdout()
-        return 1
-    except OSError as error:
-        import errno
-
-        where = error.filename or "while writing"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            _print(f"bflow: the disk is full ({where}); make room and build again, nothing is lost")
-        else:
-            _print(f"bflow: {error.strerror or error}" + (f" ({error.filename})" if error.filename else ""))
-        return 1
-    except RecursionError:
-        _print("bflow: a name, pattern or rule is nested too deeply")
-        return 2
-    return status if isinstance(status, int) else 0
 
 
 def _of_click(error: click.ClickException) -> str:
@@ -134,11 +128,3 @@ def _of_click(error: click.ClickException) -> str:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         lines.append(f"  “{error.ctx.command_path} --help” shows what there is")
     return "\n".join(lines)
-
-
-def _print(text: str) -> None:
-    sys.stderr.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
-
-
-def _silence_stdout() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from buildflow.cli import build_command
+from buildflow.cli import build_command, making
 from buildflow.cli.common import note
 from buildflow.cli.project import find, load
 from buildflow.errors import FlowError
@@ -75,7 +75,7 @@ def _check(given: dict[str, Any]) -> None:
     """What is wrong on the command line no change to a file can mend."""
     from buildflow.workers.registry import worker as worker_named
 
-    build_command.limits({}, given["resource"])
+    making.limits({}, given["resource"])
     if given["worker"]:
         worker_named(given["worker"], given["jobs"]).close()
 
@@ -140,12 +140,10 @@ class Rebuilds:
             note("bflow: watching for changes (Ctrl-C ends it)")
 
     def _emit_end(self, stream: Stream, well: bool) -> None:
-        stream.emit("build", **{**build_command._told(self.summary), "ok": self.summary.ok and well})
+        stream.emit("build", **{**making.told_of(self.summary), "ok": self.summary.ok and well})
 
     def _build(self, watch: Watch, seen: Seen, stream: Stream, screen: Held) -> list[str]:
-        from buildflow.build import Build
         from buildflow.submitter import Session
-        from buildflow.workers.registry import DEFAULT, configured
 
         given = self.given
         for _ in range(PLANS):
@@ -154,7 +152,7 @@ class Rebuilds:
             if os.path.realpath(builder.root) != watch.root:
                 raise Elsewhere(os.path.realpath(builder.root))
             builder.reads.file(self.found[0])
-            chosen = build_command.merged(builder.root, given, builder.reads)
+            chosen = making.merged(builder.root, given, builder.reads)
             if not given["as_json"]:
                 screen.progress.level = -1 if chosen["quiet"] else 1 if chosen["verbose"] else 0
             session = Session(builder, cache_root=chosen["cache_root"], readonly=chosen["readonly_cache"])
@@ -162,38 +160,21 @@ class Rebuilds:
             try:
                 seen.opened(session.disk)
                 resolver = session.resolve(project.targets)
-                build_command._check_named(resolver, (), given["until"])
+                making.check_named(resolver, (), given["until"])
                 seen.planned(resolver.plan, resolver.reads)
                 if watch.cover(seen):
                     continue
-                worker = configured(chosen, chosen["worker"] or DEFAULT, chosen["jobs"])
-                build = Build(
-                    resolver, session.disk, session.state, session.cache, worker,
-                    build_command.options_of(given, chosen, False), stream, session.folder, partial(configured, chosen),
-                )  # fmt: skip
-                self.summary = build.summary
-                screen.progress.counts = build.counts
                 stream.clocks = [screen.progress.tick]
                 try:
-                    with build_command._signals(build):
-                        build.run()
+                    return making.make(
+                        session, resolver, making.worker_of(chosen), {**making.GIVEN, **given}, chosen, stream, self.summary, screen.progress,
+                        recorded=self.flowfile is None,
+                    )  # fmt: skip
                 finally:
                     seen.planned(resolver.plan, resolver.reads)
-                told = build_command.sources_asked(build)
-                if self.summary.ok and self.flowfile is None and build_command.plain(given) and not told:
-                    self._record(build, session.folder)
-                return told
             finally:
                 session.close()
         raise FlowError("the folders that the Flowfile reads keep changing")
-
-    def _record(self, build: Any, folder: str) -> None:
-        """The snapshot, so that a `bflow build` afterwards has nothing to do and knows it at once."""
-        from buildflow.plan.record import record
-        from buildflow.plan.snapshot import request_of
-
-        request = request_of(list(self.given["words"]), os.getcwd()[len(build.resolver.builder.root) :])
-        record(build.decider, folder, request, build.temporaries.unplaced())
 
     def _screen(self, held: bool) -> tuple[Stream, Held]:
         """A stream with its readers: lines for people, or for `--json` events on stdout and failures on stderr."""

@@ -24,6 +24,7 @@ class Expansion:
 
     definitions: dict[str, Definition]
     patterns: dict[str, re.Pattern[str]]
+    library: str | None
     _lazy = False
 
     def evaluate(self, definition: Definition) -> Value:
@@ -293,11 +294,16 @@ class Expansion:
         value = self.value(first)
         if value is None:
             pattern = f" (only the pattern {self.patterns[first].pattern})" if first in self.patterns else ""
-            near = did_you_mean(first, self.definitions)
+            if self.library is not None:
+                hint = f"give it in the include: “include <{self.library}> {first}=…”"
+            else:
+                hint = did_you_mean(first, self.definitions) or (
+                    f"assign it (“{first} = …”), or use it in the rule's target"
+                )
             raise Unbound(
                 f"{{{first}}} is bound by no target here, and has no values to expand over{pattern}",
                 span,
-                near or f"assign it (“{first} = …”), or use it in the rule's target",
+                hint,
             )
         assert isinstance(value, Relation)
         mine = [n for n in todo if isinstance(n, str) and n in value.place and n not in bound]

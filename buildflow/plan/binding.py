@@ -44,6 +44,10 @@ class Bindings:
         self._inputs: dict[int, tuple[_Inputs, _Inputs]] = {}
         self._wildcards: dict[int, tuple[str, ...]] = {}
 
+    def restore(self, wildcards: dict[int, tuple[str, ...]]) -> None:
+        """The wildcards of rules are known."""
+        self._wildcards.update(wildcards)
+
     def forget(self) -> None:
         self._inputs.clear()
         self._wildcards.clear()

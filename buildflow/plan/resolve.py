@@ -8,7 +8,7 @@ evaluated once a file is made (a dynamic domain), it leaves the job open, wants 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from buildflow.builder import Builder
 from buildflow.disk import Disk
@@ -29,6 +29,9 @@ from buildflow.plan.world import PlanWorld
 from buildflow.rule import Rule
 from buildflow.template import Hole, Word, parse_word
 
+if TYPE_CHECKING:
+    from buildflow.plan.stored import StoredPlan
+
 MOST_STEPS = 100_000
 """Jobs of one rule, each below the one before, that an inputs function may lead to."""
 
@@ -36,7 +39,7 @@ MOST_STEPS = 100_000
 class Resolver:
     """Resolves goals of one builder into one plan."""
 
-    def __init__(self, builder: Builder, disk: Disk, plan: Plan | None = None) -> None:
+    def __init__(self, builder: Builder, disk: Disk, plan: Plan | None = None, *, settle: bool = True) -> None:
         self.builder = builder
         self.disk = disk
         self.reads = builder.reads
@@ -68,8 +71,18 @@ class Resolver:
         self.asking = 0  # the number of the question that `goal` answers now
         self.answers: list[int] = []  # for each of the plan's goals: the question that it belongs to
         self._open_questions: dict[str, int] = {}
-        run_commands(self)
-        settle_targets(self)
+        self.dynamic = False  # whether something had to wait for what a rule makes
+        self.settled = True  # whether all targets are what their words say, and no function
+        if settle:
+            run_commands(self)
+            self.settled = settle_targets(self)
+
+    @classmethod
+    def again(cls, builder: Builder, disk: Disk, plan: StoredPlan) -> Resolver:
+        """The resolver of a plan that was resolved before and still holds."""
+        found = cls(builder, disk, plan, settle=False)
+        found.bindings.restore(plan.wildcards)
+        return found
 
     # ---- goals -------------------------------------------------------------------------------------------------
 
@@ -134,6 +147,7 @@ class Resolver:
             return []
 
     def _open_goal(self, text: str, pending: Pending, kind: str = "pattern") -> None:
+        self.dynamic = True
         self.open_goals.append((kind, text, pending.paths))
         self._open_questions[text] = self.asking
         for path in pending.paths:
@@ -237,6 +251,7 @@ class Resolver:
         try:
             self.inputs.fill(job)
         except Pending as pending:
+            self.dynamic = True
             plan = self.plan
             own = {plan.paths[f] for f in plan.outputs[job]}
             self.deferred[job] = pending.paths
@@ -265,10 +280,14 @@ class Resolver:
         """Resolve all that is wanted, depth first."""
         plan = self.plan
         wanted, unfilled, choices = self._wanted, self.unfilled, self.chooser.choices
+        wanted.reverse()  # the last one is taken first
         while True:
             while unfilled:
                 job = next(reversed(unfilled))
+                before = len(wanted)
                 self._fill(job)
+                if len(wanted) > before + 1:
+                    wanted[before:] = wanted[: before - 1 if before else None : -1]  # in written order
                 del unfilled[job]
             if not wanted:
                 return
@@ -310,6 +329,7 @@ class Resolver:
     def _wait(self, f: int, asker: int | None, pending: Pending) -> None:
         """What makes a file is known only once other paths are made."""
         plan, path = self.plan, self.plan.paths[f]
+        self.dynamic = True
         self._seen.discard(f)
         if asker is None:
             self.open_goals.append(("path", path, pending.paths))

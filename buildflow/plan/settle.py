@@ -26,8 +26,9 @@ def run_commands(resolver: Resolver) -> None:
             continue  # its command holds what a rule makes
 
 
-def settle_targets(resolver: Resolver) -> None:
-    """A name of one value is text in a target: for one that a function gives this shows only now."""
+def settle_targets(resolver: Resolver) -> bool:
+    """A name of one value is text in a target: for one that a function gives this shows only now. Whether there is none
+    such."""
     rules = resolver.builder.rules
     fresh = False
     of_rule = resolver.index.of_rule
@@ -57,3 +58,4 @@ def settle_targets(resolver: Resolver) -> None:
                     word.span or rule.span,
                     "all targets of a rule use the same wildcards",
                 )
+    return not fresh

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-VERSION = 4
+VERSION = 6
 KEPT = 16
 """Snapshots of one project that are kept; the oldest goes."""
 
@@ -54,7 +54,8 @@ class Snapshot:
     """What one file holds. Paths are absolute below `root`, so a moved project is looked at where it is now."""
 
     __slots__ = ("request", "root", "files", "signatures", "linked", "folders", "folder_signatures", "absent",
-                 "variables",                  "commands", "racy", "racy_folders", "jobs", "notes")  # fmt: skip
+                 "variables", "commands", "images", "racy", "racy_folders", "jobs", "notes",
+                 "listings", "numbers", "tag", "place")  # fmt: skip
 
     def __init__(self) -> None:
         self.request = ""
@@ -67,10 +68,23 @@ class Snapshot:
         self.absent: list[str] = []
         self.variables: dict[str, str | None] = {}
         self.commands: dict[str, str] = {}
+        self.images: dict[tuple[str, str, str], str] = {}  # what a container engine is asked → the id of an image
         self.racy: dict[int, bytes] = {}  # place in `files` → digest, where a change could have left the signature
         self.racy_folders: dict[int, str] = {}
         self.jobs = 0
         self.notes: list[str] = []  # what every build says again: domains that are empty
+        self.listings: list[bytes] = []  # digests of what each of `folders` holds, by name and kind
+        self.numbers = b""  # for the first of `files`: the number in the stored plan, or -1 (as C ints); empty: no plan
+        self.tag = b""  # what the stored plan is known by
+        self.place = ""  # the project's root, now
+
+    def plan_files(self) -> list[int]:
+        """`numbers`, as numbers."""
+        from array import array
+
+        found = array("i")
+        found.frombytes(self.numbers)
+        return list(found)
 
     def write(self, path: str) -> None:
         """Write it by rename; older ones of the project beyond `KEPT` are removed."""
@@ -85,8 +99,13 @@ class Snapshot:
         os.replace(temporary, path)
         names = [f"{folder}/{name}" for name in os.listdir(folder)]
         if len(names) > KEPT:
-            for old in sorted(names, key=lambda n: os.stat(n).st_mtime_ns)[: len(names) - KEPT]:
-                os.unlink(old)
+            names = [name for name in names if not name.endswith(".plan")]
+            for old in sorted(names, key=lambda n: os.stat(n).st_mtime_ns)[: max(0, len(names) - KEPT)]:
+                for name in (old, f"{old}.plan"):
+                    try:
+                        os.unlink(name)
+                    except FileNotFoundError:
+                        pass
 
 
 def read(path: str, request: str) -> Snapshot | None:
@@ -106,85 +125,119 @@ def read(path: str, request: str) -> Snapshot | None:
     return snapshot
 
 
-def holds(snapshot: Snapshot, root: str) -> bool:
-    """Whether nothing that the snapshot was read from has changed."""
+def changes(snapshot: Snapshot, root: str) -> list[int] | None:
+    """The places in `files` of those that have changed; None where something else has that the plan was read from."""
     try:
         environ = os.environ
         for name, value in snapshot.variables.items():
             if environ.get(name) != value:
-                return False
+                return None
         here = os.getcwd()
+        snapshot.place = root
         os.chdir(root)  # relative names are shorter for the kernel too
         try:
-            return _holds(snapshot) and _commands(snapshot, root)
+            found = _changes(snapshot)
+            return found if found is not None and _commands(snapshot, root) else None
         finally:
             os.chdir(here)
     except (OSError, ValueError):
-        return False
+        return None
 
 
-def _holds(snapshot: Snapshot) -> bool:
+def _changes(snapshot: Snapshot) -> list[int] | None:
     stat = os.stat
-    for path, sig in zip(snapshot.folders, snapshot.folder_signatures, strict=True):
+    for i, (path, sig) in enumerate(zip(snapshot.folders, snapshot.folder_signatures, strict=True)):
         st = stat(path or ".")
         if (st.st_mtime_ns, st.st_ino) != sig:
-            return False
-    for i, names in snapshot.racy_folders.items():
-        if listing(snapshot.folders[i] or ".") != names:
-            return False
+            if not snapshot.listings or listed(path or ".") != snapshot.listings[i]:
+                return None
+            snapshot.folder_signatures[i] = (st.st_mtime_ns, st.st_ino)  # a file was replaced by one of its name
+            if is_racy(0, st.st_mtime_ns, time.time_ns()):
+                snapshot.racy_folders[i] = listing(path or ".")
+        elif i in snapshot.racy_folders and listing(path or ".") != snapshot.racy_folders[i]:
+            return None
     for path in snapshot.absent:
         try:
             os.lstat(path)
         except OSError:
             continue
-        return False
-    if not _files(snapshot):
-        return False
+        return None
+    found = _files(snapshot)
     if snapshot.racy:
         from buildflow.digest import stable_digest
+        from buildflow.errors import FlowError
 
+        known = set(found)
         for i, digest in snapshot.racy.items():
-            if stable_digest(snapshot.files[i])[1] != digest:
-                return False
-    return True
+            if i in known:
+                continue
+            try:
+                if stable_digest(snapshot.files[i])[1] != digest:
+                    found.append(i)
+            except (OSError, FlowError):
+                found.append(i)
+    return found
 
 
-def _files(snapshot: Snapshot) -> bool:
+def listed(path: str) -> bytes:
+    """The digest of what a folder holds, by name and kind."""
+    from xxhash import xxh3_128_digest
+
+    with os.scandir(path) as scan:
+        rows = sorted(
+            f"{entry.name}\0l{os.readlink(entry.path)}" if entry.is_symlink() else f"{entry.name}\0{entry.is_dir():d}"
+            for entry in scan
+        )
+    return xxh3_128_digest("\0".join(rows).encode("utf-8", "surrogateescape"))
+
+
+def _files(snapshot: Snapshot) -> list[int]:
     files, signatures = snapshot.files, snapshot.signatures
-    if snapshot.linked:
-        linked = set(snapshot.linked)
-        for i in linked:
-            if signature(files[i])[1:] != tuple(signatures[i][1:]):
-                return False
-        files = [f for i, f in enumerate(files) if i not in linked]
-        signatures = [s for i, s in enumerate(signatures) if i not in linked]
+    linked = set(snapshot.linked)
     if len(files) < FORK or (os.cpu_count() or 1) < 2:
-        return _same(files, signatures)
+        return _differing(files, signatures, linked, 0)
     half = len(files) // 2
+    ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:
-        status = 1
         try:
-            status = 0 if _same(files[half:], signatures[half:]) else 1
-        except OSError:
-            status = 1
+            os.close(ours)
+            data = marshal.dumps(_differing(files[half:], signatures[half:], linked, half))
+            with open(theirs, "wb") as pipe:
+                pipe.write(data)
         finally:
-            os._exit(status)
+            os._exit(0)
+    os.close(theirs)
+    found = _differing(files[:half], signatures[:half], linked, 0)
+    with open(ours, "rb") as pipe:
+        data = pipe.read()
+    os.waitpid(child, 0)
     try:
-        mine = _same(files[:half], signatures[:half])
-    except OSError:
-        mine = False
-    _, status = os.waitpid(child, 0)
-    return mine and status == 0
+        found += marshal.loads(data)
+    except (ValueError, EOFError, TypeError):  # it was killed
+        found += _differing(files[half:], signatures[half:], linked, half)
+    return found
 
 
-def _same(files: list[str], signatures: Signatures) -> bool:
+def _differing(files: list[str], signatures: Signatures, linked: set[int], first: int) -> list[int]:
+    """The places (from `first` on) of the files whose signature is another one, or that are gone."""
     stat = os.stat
-    for path, sig in zip(files, signatures, strict=True):
-        st = stat(path)
-        if (st.st_ctime_ns, st.st_mtime_ns, st.st_ino, st.st_size, st.st_mode) != sig:
-            return False
-    return True
+    found: list[int] = []
+    i = first
+    rest = iter(zip(files, signatures, strict=True))
+    while True:
+        try:
+            for path, sig in rest:
+                st = stat(path)
+                if (st.st_ctime_ns, st.st_mtime_ns, st.st_ino, st.st_size, st.st_mode) != sig and (
+                    i not in linked or (st.st_mtime_ns, st.st_ino, st.st_size, st.st_mode) != tuple(sig[1:])
+                ):
+                    found.append(i)
+                i += 1
+            return found
+        except OSError:
+            found.append(i)
+            i += 1
 
 
 def _commands(snapshot: Snapshot, root: str) -> bool:
@@ -204,8 +257,9 @@ def is_racy(ctime: int, mtime: int, now: int) -> bool:
     return any(stamp + (_FINE if stamp % 1_000_000_000 else _COARSE) >= now for stamp in (ctime, mtime))
 
 
-def answer(words: list[str]) -> int | None:
-    """The exit status of a build of these words with nothing to do, its line printed; None: there is more to it."""
+def answer(words: list[str]) -> int | tuple[Snapshot, str, list[int]] | None:
+    """The exit status of a build of these words with nothing to do, its line printed. Else the snapshot, its path and
+    the places of the files that have changed; None where there is more to it."""
     started = time.monotonic()
     here = os.getcwd()
     root = here
@@ -217,13 +271,32 @@ def answer(words: list[str]) -> int | None:
     request = request_of(words, here[len(root) :])
     path = place_of(f"{root}/.bflow", request)
     snapshot = read(path, request)
-    if snapshot is None or not holds(snapshot, root):
+    if snapshot is None:
         return None
+    before = list(snapshot.folder_signatures)
+    changed = changes(snapshot, root)
+    if changed is None:
+        return None
+    if changed:
+        return (snapshot, path, changed) if snapshot.numbers and not snapshot.images else None
+    if before != snapshot.folder_signatures:
+        try:
+            snapshot.write(path)
+        except OSError:
+            pass
     if snapshot.racy or snapshot.racy_folders:
         _settle(snapshot, path, root)
+    told = list(snapshot.notes)
+    if snapshot.images:
+        from buildflow.environments.engine import unmoved
+
+        more = unmoved(snapshot.images)
+        if more is None:
+            return None
+        told += more
     jobs = snapshot.jobs
     seconds = time.monotonic() - started
-    for text in snapshot.notes:
+    for text in told:
         sys.stderr.write(f"bflow: {text}\n")
     what = "all are up to date" if jobs != 1 else "it is up to date"
     several = "s" if jobs != 1 else ""

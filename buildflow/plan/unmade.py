@@ -43,6 +43,8 @@ class Errors:
                     ["write a rule for it, or take the input out", "“bflow clean --stale” removes such files", *chain]
                 ),
             )
+        if not path:
+            return FlowError("an input is an empty name", span, "\n".join(["a name in it has an empty value", *chain]))
         if st is not None and stat.S_ISDIR(st.st_mode):
             return FlowError(f"{path} is a folder", span, "\n".join([f"write {path}/ for what is in it", *chain]))
         lines = self._outside_domains(path)

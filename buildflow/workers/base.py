@@ -90,10 +90,20 @@ class Worker:
                 )
         self.n_procs = n_procs
         self.given = given
+        self.say: Callable[[str], None] = lambda text: None  # tell the user something, in one sentence
 
     def slots(self) -> int:
         """How many tasks may be under way at once."""
         raise NotImplementedError
+
+    def cpus(self) -> int | None:
+        """The most processors that its tasks may have together; None: that is the queue's affair."""
+        return None
+
+    @property
+    def attribute(self) -> str:
+        """The attribute by which a rule passes words to it."""
+        return self.name
 
     def start(self, task: Task) -> None:
         """Start a task; never waits for it. One that cannot be started is told by `wait` as one that ended."""
@@ -133,8 +143,10 @@ class Worker:
         """Wait for a task that `recall` knows by its folder, as if this driver had started it."""
         raise NotImplementedError
 
-    def forget(self, folder: str) -> None:
-        """A recalled task is not wanted: cancel it if it is under way, and know nothing of it any more."""
+    def forget(self, folder: str) -> bool:
+        """A recalled task is not wanted: cancel it if it is under way. Whether its folder is free now: else a later
+        driver asks again."""
+        return True
 
     def detach(self) -> None:
         """Let go of all tasks without ending them: a later driver recalls them."""

@@ -19,12 +19,20 @@ from buildflow.workers.base import End, Task, Worker
 from buildflow.workers.usage import Usage
 
 if TYPE_CHECKING:
+    from buildflow.workers.spawner import Channel
     from buildflow.workers.warm import WarmJob, WarmPool
 
 GRACE = 5.0
 """Seconds between the polite and the final signal."""
 
+DIRECT = 8
+"""Tasks that the loop starts itself; after these a process beside it does, since loading a program takes as long as all
+else that the loop does for a job."""
+
 _BUSY_TRIES = 20
+
+_SPAWNED = -(1 << 50)
+"""A spawned task stands under this less its number."""
 
 _ASKED = 0.01
 """Seconds between two questions to processes that have no descriptor."""
@@ -36,7 +44,9 @@ SAMPLE = 0.25
 class _Running:
     """A task under way: its process (also its group's number), or its job in a warm one."""
 
-    __slots__ = ("task", "pid", "fd", "started", "deadline", "timed_out", "stopped", "warm", "process", "usage")
+    __slots__ = (
+        "task", "pid", "fd", "started", "deadline", "timed_out", "stopped", "warm", "process", "usage", "spawned",
+    )  # fmt: skip
 
     def __init__(self, task: Task, pid: int | None, fd: int, started: float) -> None:
         self.task = task
@@ -48,11 +58,14 @@ class _Running:
         self.stopped = False
         self.warm: WarmJob | None = None
         self.process: subprocess.Popen[bytes] | None = None
+        self.spawned = False  # whether the spawner has it
         self.usage = Usage(started)
 
 
 class LocalWorker(Worker):
     """A pool of processes; `n_procs` at once."""
+
+    direct = DIRECT
 
     def __init__(self, n_procs: int | None = None, **given: Any) -> None:
         super().__init__(n_procs, **given)
@@ -61,6 +74,8 @@ class LocalWorker(Worker):
         self.programs: dict[tuple[str, str], str | None] = {}
         self._null = self._wake_read = self._wake_write = -1
         self._pool: WarmPool | None = None
+        self._spawner: Channel | None = None
+        self._started = 0
         self._pidfd = _has_pidfd()
         _hear_of_children()
         self._sampled = time.monotonic()
@@ -87,17 +102,28 @@ class LocalWorker(Worker):
         if task.call is not None:
             self._start_warm(task)
             return
+        self._started += 1
+        self._begin(task)
+
+    def _begin(self, task: Task) -> None:
         problem = self._spawn(task)
-        if problem is not None and task.fallback is not None:
-            task.command.argv = task.fallback()  # so that the message and the status are the shell's own
-            task.command.redirections = ()
-            task.fallback = None
-            problem = self._spawn(task)
         if problem is not None:
-            self._never(task, *problem)
+            self._cannot(task, *problem)
+
+    def _cannot(self, task: Task, status: int, message: str) -> None:
+        """A task could not be started: once more through a shell where it has one, else it has ended."""
+        if task.fallback is None:
+            self._never(task, status, message)
+            return
+        task.command.argv = task.fallback()  # so that the message and the status are the shell's own
+        task.command.redirections = ()
+        task.fallback = None
+        self._begin(task)
 
     def _spawn(self, task: Task) -> tuple[int, str] | None:
         """Start a process; why it cannot be, as the status and the message of a shell."""
+        if self._started > self.direct and self._pidfd and not task.terminal:
+            return self._send(task)
         command = task.command
         name = command.argv[0]
         opened: list[int] = []
@@ -115,14 +141,7 @@ class LocalWorker(Worker):
             try:
                 process = self._popen(task, program, streams)
             except OSError as error:
-                if error.errno == errno.ENOEXEC and task.fallback is None:
-                    if name == "bash":
-                        return 126, f"{program}: {error.strerror}"
-                    command.argv = ["bash", program, *command.argv[1:]]  # a script without a first line
-                    return self._spawn(task)
-                if error.errno == errno.E2BIG:
-                    return 126, f"{name}: more arguments than the system takes; use {{in.list}}"
-                return (127 if error.errno == errno.ENOENT else 126), f"{name}: {error.strerror}"
+                return self._refused(task, program, error.errno or errno.EIO)
             finally:
                 for fd in task.inherit:
                     os.set_inheritable(fd, False)
@@ -131,6 +150,83 @@ class LocalWorker(Worker):
                 os.close(fd)
         self._follow(task, process, started)
         return None
+
+    def _refused(self, task: Task, program: str, code: int) -> tuple[int, str] | None:
+        """The system does not run a program: what a shell says then, and does with a script without a first line."""
+        name = task.command.argv[0]
+        if code == errno.ENOEXEC and task.fallback is None:
+            if name == "bash":
+                return 126, f"{program}: {os.strerror(code)}"
+            task.command.argv = ["bash", program, *task.command.argv[1:]]
+            return self._spawn(task)
+        if code == errno.E2BIG:
+            return 126, f"{name}: more arguments than the system takes; use {{in.list}}"
+        return (127 if code == errno.ENOENT else 126), f"{name}: {os.strerror(code)}"
+
+    def _send(self, task: Task) -> tuple[int, str] | None:
+        """Let the spawner start a process; what is known to be wrong already."""
+        command = task.command
+        name = command.argv[0]
+        program = self._program(name, command.env.get("PATH", os.defpath), command.cwd)
+        if program is None:
+            return 127, f"{name}: command not found"
+        if self._spawner is None:
+            from buildflow.workers.spawner import Channel
+
+            self._spawner = Channel()
+            self._poll.register(self._spawner.fileno(), select.POLLIN)
+        redirections = [tuple(r) for r in command.redirections]
+        started = time.monotonic()
+        try:
+            sent = self._spawner.send(
+                task.inherit, "run", task.number, program, command.argv, command.env, command.cwd, task.log,
+                redirections,
+            )  # fmt: skip
+        except OSError:  # it was killed: the loop hears of it, and this task goes the other way
+            sent = False
+        if not sent:
+            self._started, before = 0, self._started
+            try:
+                return self._spawn(task)
+            finally:
+                self._started = before
+        running = _Running(task, None, 0, started)
+        running.spawned = True
+        self.running[_SPAWNED - task.number] = running
+        return None
+
+    def _heard(self) -> None:
+        """What the spawner tells."""
+        assert self._spawner is not None
+        messages = self._spawner.receive()
+        if messages is None:
+            self._lost()
+            return
+        for kind, number, *rest in messages:
+            running = self.running.pop(_SPAWNED - number)
+            task = running.task
+            if kind == "end":
+                status, _, runtime = rest
+                self.ended.append(End(task, status, running.timed_out, running.stopped, None, runtime))
+                continue
+            code, message = rest
+            if running.stopped:
+                self.ended.append(End(task, -signal.SIGTERM, stopped=True))
+                continue
+            program = self._program(task.command.argv[0], task.command.env.get("PATH", os.defpath), task.command.cwd)
+            problem = self._refused(task, program or task.command.argv[0], code) if code else (1, message)
+            if problem is not None:
+                self._cannot(task, *problem)
+
+    def _lost(self) -> None:
+        """The spawner was killed: its jobs may still run, and nobody learns how they end."""
+        assert self._spawner is not None
+        self._poll.unregister(self._spawner.fileno())
+        self._spawner.close()
+        self._spawner = None
+        for label in [label for label, running in self.running.items() if running.spawned]:
+            running = self.running.pop(label)
+            self.ended.append(End(running.task, 1, error="the process that had started it was killed"))
 
     @staticmethod
     def _popen(task: Task, program: str, streams: list[int | None]) -> subprocess.Popen[bytes]:
@@ -262,7 +358,9 @@ class LocalWorker(Worker):
             if running.deadline is not None:
                 left = max(running.deadline - now, 0.0)
                 limit = left if limit is None else min(limit, left)
-        step = SAMPLE if all(fd >= 0 or r.warm is not None for fd, r in self.running.items()) else _ASKED
+        step = SAMPLE
+        if any(fd < 0 and running.process is not None for fd, running in self.running.items()):
+            step = _ASKED
         limit = step if limit is None else min(limit, step)
         found = self._poll.poll(max(limit, 0.0) * 1000)
         for fd, _ in found:
@@ -272,8 +370,10 @@ class LocalWorker(Worker):
                 self._warm_events()
             elif fd in self.running:
                 self._reap(fd)
+            elif self._spawner is not None and fd == self._spawner.fileno():
+                self._heard()
         if step == _ASKED:
-            for fd in [fd for fd, running in self.running.items() if fd < 0 and running.warm is None]:
+            for fd in [fd for fd, running in self.running.items() if fd < 0 and running.process is not None]:
                 self._reap(fd, wait=False)
         self._deadlines()
         now = time.monotonic()
@@ -347,7 +447,10 @@ class LocalWorker(Worker):
                 running.deadline = now + GRACE
 
     def _signal(self, running: _Running, number: int) -> None:
-        if running.warm is not None and self._pool is not None:
+        if running.spawned and self._spawner is not None:
+            with contextlib.suppress(OSError):
+                self._spawner.send((), "signal", running.task.number, int(number))
+        elif running.warm is not None and self._pool is not None:
             self._pool.kill(running.warm, number)
         elif running.pid is not None:
             if running.task.terminal:
@@ -366,10 +469,16 @@ class LocalWorker(Worker):
 
     def close(self) -> None:
         self.stop(kill=True)
-        for fd in [fd for fd, r in self.running.items() if r.warm is None]:
+        for fd in [fd for fd, r in self.running.items() if r.process is not None]:
             self._reap(fd)
+        while self._spawner is not None and any(running.spawned for running in self.running.values()):
+            self._heard()
         self.running.clear()
         self.ended = []
+        self._started = 0
+        if self._spawner is not None:
+            self._spawner.close()
+            self._spawner = None
         if self._pool is not None:
             self._pool.close()
             self._pool = None

@@ -120,3 +120,30 @@ def test_readonly_caches_are_listed_too(built: Story) -> None:
     built.path(".bflow/cache").rename(root)
     rows = json.loads(built.bflow("cache", "list", "--json", "--readonly-cache", str(root)).out)
     assert len(rows) == 4 and all(row["readonly"] for row in rows)
+
+
+# ---- verify --rerun --------------------------------------------------------------------------------------------
+
+
+def test_rules_that_make_the_same_bytes_each_time_are_well(built: Story) -> None:
+    ran = built.bflow("cache", "verify", "--rerun", "10", "all", "d/", "z")
+    assert "4 entries made again, all the same" in ran.err and not ran.out
+    assert built.build("all").up_to_date == 2
+
+
+def test_a_rule_whose_bytes_differ_is_named(story: Story) -> None:
+    story.write("Flowfile", "all: same t\nt:\n    date +%N > t; echo 1 >&2\nsame:\n    echo 1 > same\n")
+    story.build()
+    before = story.read("t")
+    ran = story.bflow("cache", "verify", "--rerun", "5", ok=1)
+    assert "t is not the same" in ran.out and "rules that differ: t" in ran.err and "same is" not in ran.out
+    assert story.read("t") == before and story.build().up_to_date == 2
+    assert "1 entry made again" in story.bflow("cache", "verify", "--rerun", "5", "same").err
+
+
+def test_what_cannot_run_again_is_told(story: Story) -> None:
+    story.write("Flowfile", "x: y\n    test ! -e {root}/stop && cp y x\n".replace("{root}", str(story.root)))
+    story.write("y", "1")
+    story.build()
+    story.write("stop")
+    assert "x cannot be compared: its recipe ended with status 1" in story.bflow("cache", "verify", "--rerun", "1").err

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildflow.cli.common import Colours
-from buildflow.cli.why_command import word_diff
+from buildflow.cli.differences import word_diff
 from buildflow.explain import compare
 from buildflow.keys import key_of
 from story import Story
@@ -257,7 +257,11 @@ def test_anonymous_inputs_have_their_own_names(story: Story) -> None:
 
 def test_why_changes_nothing_and_makes_no_folder(built: Story) -> None:
     built.remove(".bflow")
-    for words in (("why",), ("build", "-n"), ("list",), ("list", "--targets"), ("build", "--check")):
+    looking = (
+        "why", "why --history out/a.txt", "build -n", "build --check", "list", "list --targets", "graph",
+        "graph --rules", "graph --format json out/a.txt", "adopt -n", "report", "doctor", "init -n", "completion bash",
+    )  # fmt: skip
+    for words in map(str.split, looking):
         built.bflow(*words, ok=None)
         assert not built.exists(".bflow"), words
     built.bflow("log", "out/a.txt", ok=2)
@@ -268,7 +272,8 @@ def test_why_changes_nothing_and_makes_no_folder(built: Story) -> None:
 
 # ---- rows ------------------------------------------------------------------------------------------------------
 
-texts = st.text(st.characters(exclude_characters="\0"), max_size=3)
+# Names that are no UTF-8 come as surrogates of their bytes, and only those.
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0") | st.sampled_from("\udc80\udcff"), max_size=3)
 rows = st.lists(st.tuples(st.sampled_from(["input", "tool", "output"]), texts, texts), max_size=5)
 
 

@@ -84,4 +84,4 @@ def test_names_that_are_wrong(text: str) -> None:
 
 def test_a_prefix_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FlowError, match="has no bin/ folder"):
-        environment("prefix://nowhere", str(tmp_path))
+        environment("prefix://nowhere", str(tmp_path)).check()

@@ -151,8 +151,9 @@ def test_close_ends_what_runs(worker: Worker, tmp_path: Path) -> None:
 
 
 def test_a_thousand_jobs_leave_nothing(worker: Worker, tmp_path: Path) -> None:
-    worker.start(task(0, tmp_path, "true"))
-    ends(worker, 1)
+    for number in range(worker.direct + 1):  # the last one is started by the process beside it
+        worker.start(task(number, tmp_path, "true"))
+        ends(worker, 1)
     before = descriptors()
     count = 1000 if worker._pidfd else 100
     started = ended = 0
@@ -318,3 +319,89 @@ def test_an_interrupt_in_a_script_ends_the_jobs(tmp_path: Path) -> None:
         except ProcessLookupError:
             break
         assert time.monotonic() < late
+
+
+# ---- through the process beside the loop
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[Worker]:
+    """A worker whose tasks are all started by the process beside it."""
+    worker = Worker(4)
+    worker.direct = 0
+    yield worker
+    worker.close()
+    assert not zombies()
+
+
+def spawned(worker: Worker) -> bool:
+    return worker._spawner is not None
+
+
+needs_pidfd = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="processes have no descriptors here")
+
+
+@needs_pidfd
+def test_spawned_statuses_signals_output_and_redirections(busy: Worker, tmp_path: Path) -> None:
+    busy.start(sh(1, tmp_path, "echo out; echo err >&2; exit 3"))
+    busy.start(sh(2, tmp_path, "kill -TERM $$"))
+    one = task(3, tmp_path, "cat")
+    (tmp_path / "from").write_text("text")
+    one.command.redirections = ((0, "r", "from"), (1, "w", "to"))
+    busy.start(one)
+    found = ends(busy, 3)
+    assert spawned(busy)
+    assert (found[1].status, found[2].status, found[3].status) == (3, -signal.SIGTERM, 0)
+    assert Path(found[1].task.log).read_text() == "out\nerr\n"
+    assert (tmp_path / "to").read_text() == "text"
+    assert all((end.runtime["wall_s"] or 0) > 0 for end in found.values())
+
+
+@needs_pidfd
+def test_spawned_what_cannot_be_started_says_what_a_shell_says(busy: Worker, tmp_path: Path) -> None:
+    busy.start(task(1, tmp_path, "no-such-command"))
+    script = tmp_path / "script"
+    script.write_text("exit 7\n")  # without a first line
+    script.chmod(0o755)
+    busy.start(task(2, tmp_path, str(script)))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    busy.start(task(3, tmp_path, str(folder)))
+    missing = task(4, tmp_path, "cat")
+    missing.command.redirections = ((0, "r", "nowhere"),)
+    busy.start(missing)
+    found = ends(busy, 4)
+    assert [found[n].status for n in (1, 2, 3, 4)] == [127, 7, 126, 1]
+    assert "command not found" in Path(found[1].task.log).read_text()
+    assert "nowhere: No such file or directory" in Path(found[4].task.log).read_text()
+
+
+@needs_pidfd
+def test_spawned_time_stop_and_a_large_command(busy: Worker, tmp_path: Path) -> None:
+    slow = sh(1, tmp_path, "sleep 60")
+    slow.time = 0.2
+    busy.start(slow)
+    assert ends(busy, 1)[1].timed_out
+    busy.start(task(2, tmp_path, "printf", "%s", "x" * 100_000))  # more than a message holds
+    assert ends(busy, 1)[2].status == 0
+    busy.start(sh(3, tmp_path, "sleep 60"))
+    busy.stop(kill=False)
+    assert ends(busy, 1)[3].stopped
+
+
+@needs_pidfd
+def test_the_end_of_the_spawner_is_told_and_survived(busy: Worker, tmp_path: Path) -> None:
+    busy.start(sh(1, tmp_path, "sleep 0.01"))
+    ends(busy, 1)
+    busy.start(sh(2, tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep 60"))
+    late = time.monotonic() + 30
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+        assert time.monotonic() < late
+        busy.wait(0.01)
+    assert busy._spawner is not None
+    busy._spawner.process.kill()
+    end = ends(busy, 1)[2]
+    assert end.error is not None and "was killed" in end.error
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    busy.start(sh(3, tmp_path, "exit 0"))
+    assert ends(busy, 1)[3].status == 0

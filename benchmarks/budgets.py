@@ -1,0 +1,180 @@
+"""The budgets of DESIGN section 8, and whether results meet them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.results import Cell, Ratio, Results
+
+GROWTH = 2.2
+"""The factor, of time and of memory, for twice the size."""
+
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A budget and what was found: `met` is None where it was not measured. `least` and `most` are the noise."""
+
+    what: str
+    limit: float
+    unit: str
+    found: float | None = None
+    least: float | None = None
+    most: float | None = None
+    why_not: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        return None if self.found is None else self.found <= self.limit
+
+    @property
+    def word(self) -> str:
+        return {True: "met", False: "MISSED", None: "not measured"}[self.met]
+
+
+@dataclass(frozen=True)
+class Against:
+    """bflow's time as a multiple of a peer's, phase to phase."""
+
+    what: str
+    limit: float
+    shape: str
+    size: int
+    phase: str
+    peer: str
+    peer_phase: str = ""
+
+    def judge(self, results: Results) -> Verdict:
+        ours = Cell(self.shape, self.size, self.phase, "bflow")
+        theirs = Cell(self.shape, self.size, self.peer_phase or self.phase, self.peer)
+        missing = next((cell for cell in (ours, theirs) if cell not in results.cells), None)
+        why_not = f"no {missing.tool} for {missing.shape} {missing.size:,}, {missing.phase}" if missing else ""
+        return _of_ratio(self.what, self.limit, f"× {self.peer}", results.ratio(ours, theirs), why_not)
+
+
+@dataclass(frozen=True)
+class Own:
+    """bflow's time as a multiple of the base that was measured beside each run."""
+
+    what: str
+    limit: float
+    shape: str
+    size: int
+    phase: str
+    base: str
+
+    def judge(self, results: Results) -> Verdict:
+        ratio = results.own_ratio(Cell(self.shape, self.size, self.phase, "bflow"))
+        return _of_ratio(self.what, self.limit, f"× {self.base}", ratio, f"no {self.shape} {self.size:,}, {self.phase}")
+
+
+BUDGETS: tuple[Against | Own, ...] = (
+    Against("nothing to do, 100,000 jobs", 0.75, "chains", 100_000, "nothing", "ninja"),
+    Against("nothing to do, 10,000 jobs", 0.15, "chains", 10_000, "nothing", "make"),
+    Own("nothing to do, 1 job", 2.0, "single", 1, "start", "python -c pass"),
+    Against("from nothing, 10,000 jobs that start directly", 1.0, "chains", 10_000, "from-nothing", "ninja"),
+    Against("from nothing, 10,000 jobs through bash", 1.5, "bash-chains", 10_000, "from-nothing", "ninja"),
+    Against("outputs deleted, in the cache, 10,000 jobs", 0.1, "chains", 10_000, "restored", "ninja", "from-nothing"),
+    Own("one input edited of 10,000 jobs", 2.0, "chains", 10_000, "edit", "its nothing to do"),
+    Own("one input edited of 100,000 jobs", 2.0, "chains", 100_000, "edit", "its nothing to do"),
+)
+
+
+def judge(results: Results) -> list[Verdict]:
+    """Every budget, in the order of DESIGN section 8."""
+    verdicts = [budget.judge(results) for budget in BUDGETS]
+    return [*verdicts, *_cold_plan(results), _watch(results), *_slurm(results)]
+
+
+def _of_ratio(what: str, limit: float, unit: str, ratio: Ratio | None, why_not: str) -> Verdict:
+    if ratio is None:
+        return Verdict(what, limit, unit, why_not=why_not)
+    return Verdict(what, limit, unit, ratio.value, ratio.least, ratio.most)
+
+
+def _cold_plan(results: Results) -> Iterator[Verdict]:
+    small, large = (results.get("chains", size, "plan", "bflow") for size in (100_000, 500_000))
+    time = "cold plan, 500,000 jobs, time"
+    memory = "cold plan, 500,000 jobs, memory"
+    if large is None:
+        yield Verdict(time, 6, "× that of 100,000", why_not="no chains 500,000, plan (in a full run)")
+        yield Verdict(memory, 3072, "MiB", why_not="no chains 500,000, plan (in a full run)")
+        return
+    if small is None:
+        yield Verdict(time, 6, "× that of 100,000", why_not="no chains 100,000, plan")
+    else:
+        yield Verdict(time, 6, "× that of 100,000", large.wall / small.wall,
+                      min(large.walls) / max(small.walls), max(large.walls) / min(small.walls))  # fmt: skip
+    peaks = [cost.memory / MEBIBYTE for cost in large.costs]
+    yield Verdict(memory, 3072, "MiB", large.memory / MEBIBYTE, min(peaks), max(peaks))
+
+
+def _watch(results: Results) -> Verdict:
+    what = "watch: save to job start, 10,000 jobs, 95th percentile"
+    runs = results.get("chains", 10_000, "watch", "bflow")
+    if runs is None:
+        return Verdict(what, 50, "ms", why_not="no chains 10,000, watch")
+    times = [wall * 1000 for wall in runs.walls]
+    return Verdict(what, 50, "ms", percentile(times, 0.95), min(times), max(times))
+
+
+def _slurm(results: Results) -> Iterator[Verdict]:
+    ours = results.get("slurm", 1_000, "slurm", "bflow")
+    why_not = "no slurm 1,000, slurm (in a full run, where a Slurm runs)"
+    commands = [float(count) for count in ours.commands] if ours else []
+    what = "Slurm, 1,000 jobs, scheduler commands"
+    if commands:
+        yield Verdict(what, 20, "in all", max(commands), min(commands), max(commands))
+    else:
+        yield Verdict(what, 20, "in all", why_not=why_not)
+    yield Against("Slurm, 1,000 jobs, time", 0.2, "slurm", 1_000, "slurm", "pydra").judge(results)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The smallest value that at least `share` of the values do not exceed."""
+    ordered = sorted(values)
+    rank = -int(-share * len(ordered) // 1)  # rounded up
+    return ordered[max(rank, 1) - 1]
+
+
+def growth(results: Results) -> list[Verdict]:
+    """How bflow's time and memory grew from each size to the next that is at least 1.5 times as large, per doubling.
+
+    The least of the runs are compared: other work on the machine only ever adds.
+    """
+    verdicts = []
+    kinds = dict.fromkeys((cell.shape, cell.phase) for cell in results.cells if cell.tool == "bflow")
+    for shape, phase in kinds:
+        if phase in ("start", "watch", "slurm"):
+            continue
+        sizes = results.sizes(shape, phase, "bflow")
+        for small, large in zip(sizes, sizes[1:]):
+            if large < 1.5 * small:
+                continue
+            a, b = (results.cells[Cell(shape, size, phase, "bflow")].costs for size in (small, large))
+            time = min(cost.wall for cost in b) / min(cost.wall for cost in a)
+            memory = min(cost.memory for cost in b) / min(cost.memory for cost in a)
+            for name, factor in (("time", time), ("memory", memory)):
+                doubled = per_doubling(factor, small, large)
+                what = f"{shape}/{phase}, {name}, {small:,} to {large:,}"
+                verdicts.append(Verdict(what, GROWTH, "× for twice the size", doubled))
+    return verdicts
+
+
+def worst(verdicts: list[Verdict]) -> list[Verdict]:
+    """Of growth: for each shape, phase and kind the step with the largest factor."""
+    found: dict[str, Verdict] = {}
+    for verdict in verdicts:
+        kind = ", ".join(verdict.what.split(", ")[:2])
+        if kind not in found or (verdict.found or 0) > (found[kind].found or 0):
+            found[kind] = verdict
+    return list(found.values())
+
+
+def per_doubling(factor: float, small: int, large: int) -> float:
+    """The factor for twice the size that comes to `factor` between the two sizes."""
+    from math import log2
+
+    return float(factor ** (1 / log2(large / small)))

@@ -1,0 +1,647 @@
+"""What the workers of queues share: ready tasks go to the queue together, and their ends are told by files.
+
+A submission is an array whose elements take tasks of it until none is left (`buildflow/node.py`): an element that meets
+short tasks takes many, one that meets a long task just that, so nobody has to know beforehand which they are. The queue
+is asked rarely, for all submissions at once, for what files cannot tell: that a job was cancelled, or its node failed.
+What a queue's commands are called and how they answer is told by a subclass, one file each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from buildflow.errors import FlowError
+from buildflow.node_files import NodeFiles
+from buildflow.workers import states
+from buildflow.workers.base import End, Task, Worker
+from buildflow.workers.commands import Answer, Commands
+from buildflow.workers.live import LAST_WORDS, Live
+from buildflow.workers.states import State, sentence
+from buildflow.workers.submission import Submission, to_end, token, unseen
+
+IN_QUEUE = 1000
+"""Jobs in the queue at once, unless -j says another number."""
+LARGEST = 1000
+"""Elements of one array: what a Slurm with its own settings takes."""
+FEW = 16
+"""Elements of an array of tasks that are known to be short."""
+SHARE = 10.0
+"""Seconds of work for one element, where it is known how long tasks take."""
+GATHER = 1.0
+"""Seconds for which ready tasks wait for more of them, while others are under way."""
+SLOWEST_LOOK = 1.0
+"""Seconds between two looks at the files, at most."""
+FIRST_POLL, POLL = 2.0, 10.0
+"""Seconds between two questions to the queue, at first and at most."""
+TRIES = 3
+"""Times that a task is submitted anew which no node has begun."""
+RIDE_OUT = 900.0
+"""Seconds for which a queue that does not take submissions is asked again."""
+Seen = dict[str, tuple[str, dict[int, State]]]
+"""By token: the queue's name of a submission, and the states of its elements as far as the queue knows them."""
+
+
+class ClusterWorker(Worker):
+    """A worker whose tasks go to a queue. Subclasses have `options`, `commands` and the methods that raise
+    NotImplementedError here."""
+
+    here = False
+    options = {
+        "n_procs": "jobs in the queue at once",
+        "batch": "jobs that go to a node together (default: chosen by how long they take; 1: each by itself)",
+        "latency_wait": "seconds to wait for files that a node has written (default 30)",
+        "poll": f"seconds between two questions to the queue, at most (default {POLL:g})",
+        "python": "the Python of the nodes (default python3)",
+        "args": "more arguments of the submitting command",
+    }
+    commands: Sequence[str] = ()
+    """Programs that must be there."""
+    first = 0
+    """The queue's number of an array's first element."""
+    watch_memory = False
+    """Whether nodes end tasks that take more memory than they asked for, since the queue does not."""
+
+    def __init__(self, n_procs: int | None = None, **given: Any) -> None:
+        super().__init__(n_procs, **given)
+        self.batch = None if given.get("batch") is None else int(self._amount("batch", 1))
+        self.latency = self._amount("latency_wait", 0, 30.0)
+        self.longest_poll = self._amount("poll", 0.1, POLL)
+        self.python = str(given.get("python", "python3"))
+        self.ready: list[Task] = []
+        self.live: list[Live] = []
+        self.old: dict[str, tuple[Live, int]] = {}  # by folder of a task: what earlier drivers have submitted
+        self.ended: list[End] = []
+        self.queue = Commands(self.wake)
+        self._told: list[Live] = []  # all their tasks were told of
+        self._tries: dict[int, int] = {}
+        self._ready_since = 0.0
+        self._not_before = 0.0  # no submission before
+        self._refusals = 0  # submissions in a row that the queue did not answer
+        self._failing_since: float | None = None
+        self._noted = False
+        self._submitting: Live | None = None
+        self._asking = False
+        self._next_look = self._next_poll = self._next_history = 0.0
+        self._look_step, self._poll_step = 0.02, FIRST_POLL
+        self._stopping: float | None = None
+        self._detached = False
+        self._looked_at_old = False
+        self._folder = ""
+        self._wake_read = self._wake_write = -1
+
+    def _amount(self, name: str, least: float, otherwise: float = 0.0) -> float:
+        value = self.given.get(name, otherwise)
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = -1.0
+        if number < least:
+            raise FlowError(f"{name} = {value} is no number for the worker {self.name}", None, self.options[name])
+        return number
+
+    # ---- what a queue is like ------------------------------------------------------------------------------------
+
+    def submit(self, live: Live, node: str, then: Callable[[str | None, Answer], None]) -> None:
+        """Submit; `then` gets the queue's name of the submission, or None and what the command said. `node`: the
+        command of an element, without its number."""
+        raise NotImplementedError
+
+    def refused(self, answer: Answer) -> bool:
+        """Whether that answer to a submission is a no, and not just no answer."""
+        raise NotImplementedError
+
+    def look(self, lives: Sequence[Live], then: Callable[[Seen | None, Answer], None]) -> None:
+        """Ask for the states of submissions, by their tokens; None: the queue did not answer. What it does not know
+        is left out."""
+        raise NotImplementedError
+
+    def history(self, live: Live, then: Callable[[dict[int, State]], None]) -> None:
+        """Ask how the elements of a submission ended that the queue does not list any more, as far as that is known."""
+        raise NotImplementedError
+
+    def cancel(self, ids: Sequence[str], *, kill: bool) -> None:
+        """End submissions."""
+        raise NotImplementedError
+
+    # ---- the contract --------------------------------------------------------------------------------------------
+
+    def slots(self) -> int:
+        return self.n_procs or IN_QUEUE
+
+    def check(self) -> None:
+        from shutil import which
+
+        for program in self.commands:
+            if which(program) is None:
+                raise FlowError(
+                    f"the worker {self.name} needs the command {program}, and there is none on the PATH", None,
+                    f"build on a machine that submits to the cluster, or without --worker {self.name}",
+                )  # fmt: skip
+
+    def open(self, folder: str) -> None:
+        if self._wake_read >= 0:
+            return
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._stopping = None
+        self._detached = False
+        self._folder = f"{folder}/queue"
+        self.node = NodeFiles(folder)
+        _more_descriptors(3 * self.slots() + 256)
+        self._find_old()
+
+    def start(self, task: Task) -> None:
+        if not self.ready:
+            self._ready_since = time.monotonic()
+        self.ready.append(task)
+
+    def wake(self) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._wake_write, b"x")
+
+    def wait(self, timeout: float | None) -> list[End]:
+        if not self.ended:
+            self._wait(timeout)
+        self._note_told()
+        ended, self.ended = self.ended, []
+        return ended
+
+    def stop(self, *, kill: bool) -> None:
+        self._stopping = time.monotonic() + (0.0 if kill else LAST_WORDS)
+        self.ended += [End(task, -15, stopped=True) for task in self.ready]
+        self.ready.clear()
+        for live in self.live:
+            for number in list(live.submission.open):
+                if live.submission.take_back(number):
+                    self._end(live, number, stopped=True)
+        self._cancel(self.live, kill=kill)
+        self._next_look, self._poll_step = 0.0, 0.5
+        self._next_poll = time.monotonic() + self._poll_step
+        self.wake()
+
+    def close(self) -> None:
+        if self._wake_read < 0:
+            return
+        if self.live and any(live.submission.open for live in self.live):
+            self.stop(kill=True)
+        self._remove_told([live for live in self.live if not live.submission.open])
+        self.queue.drain(LAST_WORDS)
+        self.live, self.old, self.ended, self.ready = [], {}, [], []
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+        self._wake_read = self._wake_write = -1
+
+    def detach(self) -> None:
+        while self.ready or self._submitting is not None:
+            self._flush(now=True)
+            if not self.queue.drain(LAST_WORDS) or self._noted:
+                break
+        self._detached = True
+        self.queue.drain(LAST_WORDS)
+        self.live = []
+
+    # ---- waiting -------------------------------------------------------------------------------------------------
+
+    def _wait(self, timeout: float | None) -> None:
+        more = timeout == 0
+        until = time.monotonic() + (1.0 if timeout is None else timeout)
+        self._remove_told()
+        while True:
+            self.queue.step()
+            self._flush(more=more)
+            now = time.monotonic()
+            if now >= self._next_look:
+                self._look_at_files()
+            if now >= self._next_poll and self.live:
+                self._poll()
+            if self._stopping is not None and now >= self._stopping:
+                self._give_up()
+            if self.ended or now >= until:
+                return
+            moments = [until]
+            if self.live:
+                moments += [self._next_look, self._next_poll]
+            if self.ready:
+                moments.append(max(self._not_before, self._ready_since + GATHER))
+            if self._stopping is not None:
+                moments.append(self._stopping)
+            if self._sleep(max(min(moments) - now, 0.001)):
+                self.queue.step()
+                return
+
+    def _sleep(self, seconds: float) -> bool:
+        """Whether it was ended by `wake`."""
+        if not select.select([self._wake_read], [], [], seconds)[0]:
+            return False
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_read, 4096)
+        return True
+
+    # ---- submitting ------------------------------------------------------------------------------------------------
+
+    def _flush(self, *, more: bool = False, now: bool = False) -> None:
+        """Submit what is ready, unless more may come soon; one submission at a time is on its way."""
+        if not self.ready or self._submitting is not None or self._stopping is not None:
+            return
+        moment = time.monotonic()
+        if moment < self._not_before and not now:
+            return
+        age = moment - self._ready_since
+        if not now and age < GATHER and (more or self.live) and len(self.ready) < self.slots() // 2:
+            return
+        group = self._first_group()
+        if self._refusals:
+            self._ready_since = moment
+        live = self._made(group)
+        self._submitting = live
+        self._send(live)
+
+    def _first_group(self) -> list[Task]:
+        """The first of what is ready and all that may go with it, taken out of it."""
+        first = _kind(self.ready[0])
+        group: list[Task] = []
+        rest: list[Task] = []
+        most = LARGEST * (self.ready[0].batch or self.batch or 1)
+        for task in self.ready:
+            (group if _kind(task) == first and len(group) < most else rest).append(task)
+        self.ready = rest
+        return group
+
+    def _made(self, tasks: list[Task]) -> Live:
+        batch = tasks[0].batch or self.batch
+        submission = Submission(f"{self._folder}/{token(tasks[0].rule)}", tasks, elements(tasks, batch), batch)
+        submission.first = self.first
+        submission.write(self.name, watch_memory=self.watch_memory)
+        return Live(submission)
+
+    def _send(self, live: Live) -> None:
+        from shlex import quote
+
+        node = f"exec {quote(self.python)} -I -S {quote(self.node.path('node.py'))} {quote(live.submission.folder)}"
+        self.submit(live, node, lambda name, answer: self._sent(live, name, answer))
+
+    def _sent(self, live: Live, name: str | None, answer: Answer) -> None:
+        """The queue has answered to a submission, or has not."""
+        if name is None and self.refused(answer):
+            self._submitting = None
+            for number in list(live.submission.open):
+                self._end(live, number, error=f"the queue refused it: {answer.said}")
+            live.submission.remove()
+            return
+        if name is None:
+            self._no_answer(answer)
+            if self._stopping is None and self._failing_for() < RIDE_OUT:
+                self._later(live)
+                return
+            self._submitting = None
+            for number in list(live.submission.open):
+                self._end(live, number, error=f"the queue does not answer: {answer.said}")
+            live.submission.remove()
+            return
+        self._accepted(live, name)
+
+    def _accepted(self, live: Live, name: str) -> None:
+        self._submitting = None
+        self._answered()
+        live.submission.submitted(name)
+        if self._detached:
+            return
+        self.live.append(live)
+        self._soon()
+        if self._stopping is not None:
+            self._cancel([live], kill=False)
+
+    def _later(self, live: Live) -> None:
+        """Submit once more, unless it turns out that the queue has it: its answer may have been lost."""
+        delay = min(2.0 ** min(self._refusals, 5), 20.0)
+
+        def again(seen: Seen | None, answer: Answer) -> None:
+            if seen is None:
+                self._sent(live, None, answer)
+            elif live.submission.token in seen:
+                self._accepted(live, seen[live.submission.token][0])
+            else:
+                self._send(live)
+
+        self.queue.ask(["sleep", str(delay)], lambda answer: self.look([live], again))
+
+    def _no_answer(self, answer: Answer) -> None:
+        self._refusals += 1
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+        if not self._noted:
+            self._noted = True
+            self.say(f"{self.name}: the queue does not answer ({answer.said}); it is asked again")
+
+    def _failing_for(self) -> float:
+        return 0.0 if self._failing_since is None else time.monotonic() - self._failing_since
+
+    def _answered(self) -> None:
+        self._refusals = 0
+        self._failing_since = None
+        if self._noted:
+            self._noted = False
+            self.say(f"{self.name}: the queue answers again")
+
+    # ---- files -----------------------------------------------------------------------------------------------------
+
+    def _soon(self) -> None:
+        """Something happens: look closely."""
+        self._look_step, self._poll_step = 0.02, FIRST_POLL
+        now = time.monotonic()
+        self._next_look = min(self._next_look, now + self._look_step)
+        self._next_poll = max(self._next_poll, now + FIRST_POLL) if self._next_poll > now else now + FIRST_POLL
+
+    def _look_at_files(self) -> None:
+        """Take the ends that nodes have told of."""
+        began = time.monotonic()
+        some = False
+        for live in self.live:
+            for number in live.submission.ends():
+                if number in live.stopped or number in live.late:
+                    continue
+                told = live.submission.end(number)
+                if told is not None:
+                    some = True
+                    self._tell(live, number, told)
+            for number, (told, until) in list(live.late.items()):
+                task = live.submission.tasks[number]
+                assert task is not None
+                path = unseen(task, told)
+                if path is None:
+                    self._end(live, number, told)
+                elif began >= until:
+                    late = f"its node has written {path}, which is not here after {self.latency:g} s"
+                    self._end(live, number, told, error=late)
+            if live.suspects or live.stopped:
+                self._judge(live)
+        now = time.monotonic()
+        self._look_step = 0.02 if some else min(self._look_step * 1.3, SLOWEST_LOOK)
+        self._next_look = now + max(self._look_step, 10 * (now - began))
+
+    def _tell(self, live: Live, number: int, told: dict[str, Any]) -> None:
+        """A task has ended, as its node says."""
+        task = live.submission.tasks[number]
+        assert task is not None
+        if told["stopped"] and self._stopping is None and not told["memory"]:
+            live.stopped[number] = {**told, "heard": time.monotonic()}
+            self._next_poll = min(self._next_poll, time.monotonic() + 0.2)
+            return
+        if told["status"] == 0 and self.latency and unseen(task, told) is not None:
+            live.late[number] = told, time.monotonic() + self.latency
+            return
+        self._end(live, number, told)
+
+    def _end(
+        self, live: Live, number: int, told: Mapping[str, Any] | None = None, *, error: str | None = None,
+        stopped: bool = False,
+    ) -> None:  # fmt: skip
+        """A task of a submission has come to its end."""
+        task = live.submission.tasks[number]
+        assert task is not None
+        end = End(task, 1 if error else -15) if told is None else to_end(task, told)
+        if error is not None:
+            end.error = error
+        if self._stopping is not None:
+            end.stopped = stopped or bool(told and told["stopped"]) or told is None
+        live.submission.open.discard(number)
+        for known in (live.stopped, live.late, live.suspects):
+            known.pop(number, None)
+        self.ended.append(end)
+
+    def _note_told(self) -> None:
+        """Submissions whose tasks are all told of are over once the caller has dealt with them."""
+        over = [live for live in self.live if not live.submission.open]
+        if over:
+            self.live = [live for live in self.live if live.submission.open]
+            self._told += over
+
+    def _remove_told(self, more: Iterable[Live] = ()) -> None:
+        over = [*self._told, *more]
+        if not over:
+            return
+        self._told = []
+        self._cancel([live for live in over if live.any_alive()])
+        for live in over:
+            live.submission.remove()
+
+    def _cancel(self, lives: Sequence[Live], *, kill: bool = False) -> None:
+        ids = []
+        for live in lives:
+            if live.id is not None and (kill or not live.cancelled):
+                live.cancelled = True
+                ids.append(live.id)
+        if ids:
+            self.cancel(ids, kill=kill)
+
+    def _give_up(self) -> None:
+        """The time of cancelled tasks is up."""
+        for live in self.live:
+            for number in list(live.submission.open):
+                self._end(live, number, stopped=True)
+        self._stopping = time.monotonic() + LAST_WORDS
+
+    # ---- the queue -------------------------------------------------------------------------------------------------
+
+    def _poll(self) -> None:
+        """Ask the queue for all submissions, unless it is being asked."""
+        self._next_poll = time.monotonic() + self._poll_step
+        if self._asking or self.queue.busy:
+            return
+        self._asking = True
+        lives = list(self.live)
+        self.look(lives, lambda seen, answer: self._looked(lives, seen, answer))
+
+    def _looked(self, lives: Sequence[Live], seen: Seen | None, answer: Answer) -> None:
+        self._asking = False
+        self._poll_step = min(self._poll_step * 1.5, self.longest_poll)
+        self._next_poll = time.monotonic() + self._poll_step
+        if seen is None:
+            self._no_answer(answer)
+            return
+        self._answered()
+        now = time.monotonic()
+        for live in lives:
+            live.take(seen.get(live.submission.token, ("", {}))[1])
+            live.suspect(now)
+        self._next_look = 0.0  # an end is told before the queue knows of it
+
+    def _judge(self, live: Live) -> None:
+        """Decide what became of tasks that should have ended and told nothing, or that the queue has ended."""
+        if self._asking:
+            return
+        now = time.monotonic()
+        live.submission.refresh()
+        if live.unclear():
+            if now >= self._next_history:
+                self._asking = True
+                live.asked += 1
+                self._next_history = now + 1.0
+                self.history(live, lambda found: self._remembered(live, found))
+            return
+        for number, told in list(live.stopped.items()):
+            found = live.verdict_of_stopped(number, now)
+            if found is not None:
+                self._end(live, number, told, error=found.error)
+            else:
+                self._next_poll = min(self._next_poll, now + 1.0)
+        again = []
+        for number in list(live.suspects):
+            found = live.verdict(number, now, self.latency if self._stopping is None else 0.0)
+            if found is None:
+                continue
+            if found.error is not None or self._stopping is not None:
+                self._end(live, number, error=found.error)
+            elif live.submission.take_back(number):
+                again.append(number)
+        self._again(live, again)
+
+    def _remembered(self, live: Live, found: dict[int, State]) -> None:
+        self._asking = False
+        live.remember(found)
+        self._next_look = 0.0
+
+    def _again(self, live: Live, numbers: Sequence[int]) -> None:
+        """Submit tasks anew that no node has begun, nor will."""
+        for number in numbers:
+            task = live.submission.tasks[number]
+            assert task is not None
+            tries = self._tries[task.number] = self._tries.get(task.number, 0) + 1
+            state = live.over(number)
+            if tries > TRIES and not live.begun_elements():
+                self._end(live, number, error=sentence(state or State(states.GONE)))
+                continue
+            live.submission.open.discard(number)
+            live.suspects.pop(number, None)
+            self.start(task)
+
+
+    # ---- what earlier drivers have submitted -------------------------------------------------------------------------
+
+    def _find_old(self) -> None:
+        """Read what is written of submissions; of a task that is in two, the later counts."""
+        self.old = {}
+        try:
+            names = os.listdir(self._folder)
+        except OSError:
+            return
+        found = [Submission.read(f"{self._folder}/{name}", self.name) for name in names]
+        for submission in sorted((one for one in found if one is not None), key=lambda one: one.created):
+            live = Live(submission)
+            if not any(os.path.exists(f"{folder}.run") for folder in submission.folders):
+                self._drop_old(live)  # nobody waits for it
+                continue
+            for number, folder in enumerate(submission.folders):
+                self.old[folder] = live, number
+        self._looked_at_old = False
+
+    def _drop_old(self, live: Live) -> None:
+        if live.id is not None:
+            self._cancel([live])
+        live.submission.remove()
+
+    def _look_at_old(self) -> None:
+        """Ask the queue what it knows of them, until it answers."""
+        lives = list({id(live): live for live, _ in self.old.values()}.values())
+        answered: list[Seen] = []
+        began = time.monotonic()
+
+        def looked(seen: Seen | None, answer: Answer) -> None:
+            if seen is None:
+                self._no_answer(answer)
+            else:
+                self._answered()
+                answered.append(seen)
+
+        while not answered and time.monotonic() - began < RIDE_OUT:
+            self.look(lives, looked)
+            self.queue.drain(RIDE_OUT)
+            if not answered:
+                time.sleep(1.0)
+        for live in lives if answered else ():
+            name, found = answered[0].get(live.submission.token, ("", {}))
+            if name and live.id is None:
+                live.submission.submitted(name)
+            live.take(found)
+        self._looked_at_old = True
+
+    def recall(self, folder: str) -> bool:
+        known = self.old.get(folder)
+        if known is None:
+            return False
+        live, number = known
+        if live.submission.end(number) is not None:
+            return True
+        if not self._looked_at_old:
+            self._look_at_old()
+            return self.recall(folder)
+        state = live.over(number)
+        if state is None:
+            return True
+        live.submission.refresh()
+        if live.submission.end(number) is not None:
+            return True
+        if live.element_of(number) is None and not live.submission.take_back(number):
+            return self.recall(folder)  # it has just begun
+        del self.old[folder]
+        return False
+
+    def resume(self, task: Task) -> None:
+        live, number = self.old.pop(task.folder)
+        live.submission.tasks[number] = task
+        live.submission.open.add(number)
+        if live not in self.live:
+            self.live.append(live)
+        self._next_look = 0.0
+
+    def forget(self, folder: str) -> bool:
+        known = self.old.get(folder)
+        if known is None:
+            return True
+        live, number = known
+        ended = live.submission.end(number) is not None or live.submission.take_back(number)
+        others = [n for n, one in enumerate(live.submission.folders) if n != number and self._wanted(live, n, one)]
+        if not others:
+            self._cancel([live])
+        if ended:
+            del self.old[folder]
+        return ended
+
+    def _wanted(self, live: Live, number: int, folder: str) -> bool:
+        """Whether somebody waits for a task of an old submission, or may yet."""
+        if live.submission.tasks[number] is not None:
+            return number in live.submission.open
+        return self.old.get(folder, (None, 0))[0] is live and live.submission.end(number) is None
+
+
+def elements(tasks: Sequence[Task], batch: int | None) -> int:
+    """How many elements the array of these tasks gets: more than are needed do no harm, but to the queue's list."""
+    if batch:
+        return -(-len(tasks) // batch)
+    known = [task.expected for task in tasks if task.expected is not None]
+    wanted = len(tasks) - len(known) + max(int(sum(known) / SHARE), min(len(known), FEW))
+    return max(1, min(wanted, len(tasks), LARGEST))
+
+
+def _kind(task: Task) -> tuple[Any, ...]:
+    """Tasks of the same kind may go together."""
+    amounts = task.amounts
+    asked = None if amounts is None else (amounts.cpus, amounts.mem, amounts.gpus)
+    return asked, task.time, task.batch, tuple(task.arguments)
+
+
+def _more_descriptors(wanted: int) -> None:
+    """Each job in the queue has a sandbox, which is locked by an open file."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(most, soft), hard))
