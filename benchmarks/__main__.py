@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from fnmatch import fnmatchcase
@@ -23,7 +24,7 @@ from benchmarks.watching import WatchFailed
 DEFAULT_OUT = Path(__file__).resolve().parent / "results"
 
 WATCHED = 10_000
-"""The largest tree that is watched."""
+"""The size of the tree that is watched, unless sizes are given."""
 
 
 def options(words: list[str] | None = None) -> argparse.Namespace:
@@ -89,8 +90,21 @@ def main(words: list[str] | None = None) -> int:
     if given.before:
         tools.insert(1, Bflow(given.before, "before"))
     settings = Settings(given.rounds or 3, given.looks or 9, given.jobs, saves=given.saves, say=say)
-    results = Results()
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     scratch = Scratch(given.scratch or default_parent(), given.keep)
+    try:
+        return measure_all(given, tools, scratch, settings)
+    finally:
+        if given.keep:
+            say(f"the trees are kept in {scratch.root}")
+        else:
+            say("deleting the trees")
+        scratch.close()
+
+
+def measure_all(given: argparse.Namespace, tools: list[Tool], scratch: Scratch, settings: Settings) -> int:
+    """Every tree that is asked for, then the tables; the exit status."""
+    results = Results()
     for tool in tools:
         tool.install(scratch.root)
     about = machine(scratch.root, tools, given)
@@ -112,14 +126,8 @@ def main(words: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("interrupted; what was measured so far:")
         status = 130
-    finally:
-        about["load_after"] = os.getloadavg()
-        verdicts = finish(results, about, given)
-        if given.keep:
-            say(f"the trees are kept in {scratch.root}")
-        else:
-            say("deleting the trees")
-        scratch.close()
+    about["load_after"] = os.getloadavg()
+    verdicts = finish(results, about, given)
     differs = any(found for _, found in results.compared)
     missed = given.check and any(verdict.met is False for verdict in verdicts)
     return status or int(differs or missed or bool(results.failures))
@@ -151,7 +159,7 @@ def measure_one(shape: Shape, size: int, phases: list[str], tools: list[Tool], s
         case.restored()
     if "edit" in phases:
         case.edit()
-    if "watch" in phases and size <= WATCHED:
+    if "watch" in phases and (size == WATCHED or given.sizes):
         case.watch()
     if "hash" in phases:
         case.hash()

@@ -50,7 +50,7 @@ class Against:
         ours = Cell(self.shape, self.size, self.phase, "bflow")
         theirs = Cell(self.shape, self.size, self.peer_phase or self.phase, self.peer)
         missing = next((cell for cell in (ours, theirs) if cell not in results.cells), None)
-        why_not = f"no {missing.tool} for {missing.shape} {missing.size:,}, {missing.phase}" if missing else ""
+        why_not = f"no {missing.tool} in {missing.shape}/{missing.phase}, {missing.size:,}" if missing else ""
         return _of_ratio(self.what, self.limit, f"× {self.peer}", results.ratio(ours, theirs), why_not)
 
 
@@ -67,7 +67,7 @@ class Own:
 
     def judge(self, results: Results) -> Verdict:
         ratio = results.own_ratio(Cell(self.shape, self.size, self.phase, "bflow"))
-        return _of_ratio(self.what, self.limit, f"× {self.base}", ratio, f"no {self.shape} {self.size:,}, {self.phase}")
+        return _of_ratio(self.what, self.limit, f"× {self.base}", ratio, f"no {self.shape}/{self.phase}, {self.size:,}")
 
 
 BUDGETS: tuple[Against | Own, ...] = (
@@ -99,11 +99,11 @@ def _cold_plan(results: Results) -> Iterator[Verdict]:
     time = "cold plan, 500,000 jobs, time"
     memory = "cold plan, 500,000 jobs, memory"
     if large is None:
-        yield Verdict(time, 6, "× that of 100,000", why_not="no chains 500,000, plan (in a full run)")
-        yield Verdict(memory, 3072, "MiB", why_not="no chains 500,000, plan (in a full run)")
+        yield Verdict(time, 6, "× that of 100,000", why_not="no chains/plan, 500,000")
+        yield Verdict(memory, 3072, "MiB", why_not="no chains/plan, 500,000")
         return
     if small is None:
-        yield Verdict(time, 6, "× that of 100,000", why_not="no chains 100,000, plan")
+        yield Verdict(time, 6, "× that of 100,000", why_not="no chains/plan, 100,000")
     else:
         yield Verdict(time, 6, "× that of 100,000", large.wall / small.wall,
                       min(large.walls) / max(small.walls), max(large.walls) / min(small.walls))  # fmt: skip
@@ -115,14 +115,14 @@ def _watch(results: Results) -> Verdict:
     what = "watch: save to job start, 10,000 jobs, 95th percentile"
     runs = results.get("chains", 10_000, "watch", "bflow")
     if runs is None:
-        return Verdict(what, 50, "ms", why_not="no chains 10,000, watch")
+        return Verdict(what, 50, "ms", why_not="no chains/watch, 10,000")
     times = [wall * 1000 for wall in runs.walls]
     return Verdict(what, 50, "ms", percentile(times, 0.95), min(times), max(times))
 
 
 def _slurm(results: Results) -> Iterator[Verdict]:
     ours = results.get("slurm", 1_000, "slurm", "bflow")
-    why_not = "no slurm 1,000, slurm (in a full run, where a Slurm runs)"
+    why_not = "no slurm/slurm, 1,000"
     commands = [float(count) for count in ours.commands] if ours else []
     what = "Slurm, 1,000 jobs, scheduler commands"
     if commands:

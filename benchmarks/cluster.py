@@ -16,9 +16,18 @@ def runs() -> bool:
         return False
     if "SLURM_CONF" not in os.environ and not os.path.exists("/etc/slurm/slurm.conf"):
         return False
+    return _answers(["sinfo", "--noheader"])
+
+
+def accounts() -> bool:
+    """Whether it remembers jobs that have ended."""
+    return _answers(["sacct", "--noheader"])
+
+
+def _answers(words: list[str]) -> bool:
     try:
-        return subprocess.run(["sinfo", "--noheader"], timeout=20, capture_output=True).returncode == 0
-    except subprocess.TimeoutExpired:
+        return subprocess.run(words, timeout=20, capture_output=True).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
         return False
 
 

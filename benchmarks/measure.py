@@ -6,7 +6,9 @@ than what its parent holds when it starts it, and we may hold a large tree.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -42,12 +44,25 @@ class Cost:
     memory: int
 
 
-def run(words: Sequence[str], where: Path, log: Path, environment: Mapping[str, str]) -> Cost:
-    """Run a command in the folder `where`, with its output in the file `log`."""
+def run(words: Sequence[str], where: Path, log: Path, environment: Mapping[str, str], limit: float = 7200) -> Cost:
+    """Run a command in the folder `where`, with its output in the file `log`, for at most `limit` seconds."""
     numbers = log.with_name(log.name + ".cost")
     numbers.unlink(missing_ok=True)
     starter = [sys.executable, "-IS", "-c", _STARTER, str(log), str(numbers), *words]
-    subprocess.run(starter, cwd=where, env=dict(environment), check=True)
+    process = subprocess.Popen(starter, cwd=where, env=dict(environment), start_new_session=True)
+    try:
+        if process.wait(limit):
+            raise CommandFailed(f"{words[0]} could not be started")
+    except subprocess.TimeoutExpired:
+        raise CommandFailed(f"{' '.join(words)[:300]}: still running after {limit:g} s") from None
+    finally:
+        if process.returncode is None:  # the time is over, or we are interrupted
+            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     wall, cpu, memory, code = numbers.read_text().split()
     if int(code):
         said = log.read_bytes()[-2000:].decode(errors="replace")

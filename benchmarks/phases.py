@@ -51,6 +51,7 @@ class Settings:
     jobs: int = 2
     large: int = 20_000
     saves: int = 100
+    limit: float = 1800.0  # seconds for one command
     say: Callable[[str], None] = print
 
 
@@ -81,7 +82,7 @@ class Case:
         if first is not None:
             environment["PATH"] = f"{first}:{environment['PATH']}"
         try:
-            return measure.run(words, place, log, environment)
+            return measure.run(words, place, log, environment, self.settings.limit)
         except measure.CommandFailed as error:
             if tool.name == "bflow":
                 raise

@@ -228,13 +228,13 @@ SHAPES = {
     shape.name: shape
     for shape in (
         Shape("single", single, ("start",), sizes=(1,), full=(1,), fixed=True, alone=True),
-        Shape("chains", chains, (*_ALL, "watch"), sizes=(100, 1_000, 5_000, 10_000, 100_000),
+        Shape("chains", chains, (*_ALL, "watch"), sizes=(100, 1_000, 5_000, 10_000),
               full=(100, 1_000, 5_000, 10_000, 50_000, 100_000, 250_000, 500_000)),
         Shape("bash-chains", bash_chains, ("from-nothing",), sizes=(10_000,), full=(5_000, 10_000)),
         Shape("gather", gather, _ALL, "inputs", sizes=(5_000, 10_000), full=(25_000, 50_000)),
         Shape("lattice", lattice, _ALL, sizes=(1_500, 3_000), full=(15_000, 30_000)),
         Shape("rules", rules, _ALL, sizes=(2_000, 4_000), full=(10_000, 20_000)),
-        Shape("compiles", compiles, _ALL, sizes=(50, 100), full=(500, 1_000)),
+        Shape("compiles", compiles, _ALL, sizes=(25, 50), full=(500, 1_000)),
         Shape("huge", huge, ("hash",), "MiB", sizes=(512, 1024), full=(5 * 1024, 10 * 1024),
               alone=True),
         Shape("slurm", slurm, ("slurm",), sizes=(100,), full=(1_000,)),

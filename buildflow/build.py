@@ -23,11 +23,13 @@ from buildflow.landing import Landing
 from buildflow.launch import Launch
 from buildflow.lookup import Lookup
 from buildflow.outcome import Options, Summary
+from buildflow.plan.again import Again
 from buildflow.plan.graph import order
 from buildflow.plan.resolve import Resolver
 from buildflow.schedule import DONE, NEW, SKIPPED, Schedule
 from buildflow.state import State
 from buildflow.temporary import Temporaries
+from buildflow.unchanged import Unchanged
 from buildflow.workers.base import Worker
 from buildflow.workers.registry import worker as worker_named
 from buildflow.workspace import Workspace
@@ -38,11 +40,11 @@ TURN = 0.05
 
 class Build:
     """One build of the goals that `resolver` resolved. `folder` is `.bflow`, absolute; `make(name)` gives the worker
-    that a rule names. `only`: the jobs that may have something to do, with all that need them, where that is known."""
+    that a rule names. `again`: what is known of the plan from the last build."""
 
     def __init__(
         self, resolver: Resolver, disk: Disk, state: State, cache: Cache, worker: Worker, options: Options,
-        stream: Stream, folder: str, make: Callable[[str], Worker] = worker_named, only: set[int] | None = None,
+        stream: Stream, folder: str, make: Callable[[str], Worker] = worker_named, again: Again | None = None,
     ) -> None:  # fmt: skip
         self.resolver = resolver
         self.plan = resolver.plan
@@ -53,7 +55,7 @@ class Build:
         self.options = options
         self.stream = stream
         self.folder = folder
-        self.only = only
+        self.only = None if again is None else again.affected
         self.crew = Crew(worker, make, options.named, folder, fixed=options.one_worker)
         self.crew.say = lambda text: stream.emit("note", text=text)
         self.decider = Decider(
@@ -70,6 +72,7 @@ class Build:
         self.lookup = Lookup(self)
         self.launch = Launch(self)
         self.landing = Landing(self)
+        self.unchanged = None if again is None else Unchanged(self, again)
         self.interrupts = 0
         self.stopping = False
         self._told_empty = 0

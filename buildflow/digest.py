@@ -129,6 +129,26 @@ def dated_digest(path: Path, now: int) -> tuple[bytes, Signature, bytes | None]:
     raise _changing(path)
 
 
+def small_digest(path: Path) -> tuple[bytes, bytes] | None:
+    """The digest and the content of a small file, as they are read in one piece; None for any other."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        st = os.fstat(fd)
+        if not stat.S_ISREG(st.st_mode) or st.st_size > SMALL:
+            return None
+        data = os.read(fd, SMALL + 1)
+        if len(data) != st.st_size:
+            return None
+        return with_mode(xxh3_128_digest(data), bool(st.st_mode & stat.S_IXUSR)), data
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
 def stable_digest(path: Path) -> tuple[Signature, bytes, bool]:
     """The signature and digest of a file that did not change meanwhile, and whether it is racy (see `is_racy`).
 

@@ -37,11 +37,13 @@ class Collected:
 
 
 def collect(
-    cache: Cache, *, max_size: float | None = None, made_before: float | None = None, dry: bool = False
-) -> Collected:
+    cache: Cache, workspace: str, *, max_size: float | None = None, made_before: float | None = None,
+    dry: bool = False,
+) -> Collected:  # fmt: skip
     """Remove the entries of the cache's own root that nobody holds and that were made before a time, and then the
-    oldest until the rest has at most `max_size` bytes. `dry`: only say which."""
-    roots = Roots(cache.root)
+    oldest until the rest has at most `max_size` bytes. `workspace` holds what it has even where the cache does not know
+    it. `dry`: only say which."""
+    roots = Roots(cache.root, workspace)
     found = Collected()
     free: list[Candidate] = []
     for one in sorted(_candidates(cache.root)):

@@ -121,7 +121,7 @@ class Landing:
                 continue
             output = entry.outputs[i]
             build.workspace.put(entry.file(output), name, digests[i], key, entry.contents.get(output["file"]))
-        build.lookup.outputs_are(job, key, digests)
+        build.lookup.outputs_are(number, key, digests)
         build.lookup.ran_first.add(run.identity.first)
         temporaries.known(job, key, entry)
         build.failures.succeeded(run, path)

@@ -3,7 +3,6 @@ run. The commands that only look go the same way, and change nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from buildflow.cache import Entry
@@ -31,6 +30,8 @@ class Lookup:
     def decide(self, rank: tuple[float, float, int]) -> None:
         """Find out what becomes of a job that is ready."""
         build, number = self.build, rank[2]
+        if build.unchanged is not None and build.unchanged.settle(number):
+            return
         try:
             job = build.decider.job(number)
             if job.rule.phony or job.rule.inplace:
@@ -141,20 +142,29 @@ class Lookup:
         """A job whose outputs are there, one way or the other."""
         build = self.build
         build.decider.remember(key, digests)
-        self.outputs_are(job, key, digests)
         build.temporaries.known(job, key, entry)
-        setattr(build.summary, state, getattr(build.summary, state) + 1)
-        build.summary.states[job.number] = state
-        if state != "up_to_date" or build.options.json:
-            build.stream.emit(
-                "job", state=state, rule=job.rule.name, targets=job.outputs,
-                cache_dir=build.cache.path_of(job.kind, key),
-            )  # fmt: skip
-        build.done(job.number)
+        self.stands(job.number, key, digests, state)
 
-    def outputs_are(self, job: Job, key: bytes, digests: Sequence[bytes]) -> None:
+    def stands(self, number: int, key: bytes, digests: list[bytes], state: str) -> None:
+        """The outputs of a job are there, up to date or put back: it is done."""
+        build = self.build
+        self.outputs_are(number, key, digests)
+        setattr(build.summary, state, getattr(build.summary, state) + 1)
+        build.summary.states[number] = state
+        if state != "up_to_date" or build.options.json:
+            plan = build.plan
+            build.stream.emit(
+                "job", state=state, rule=build.rules[plan.rule[number]].name,
+                targets=[plan.paths[f] for f in plan.outputs[number]],
+                cache_dir=build.cache.path_of(build.decider.kind(number), key),
+            )  # fmt: skip
+        build.done(number)
+
+    def outputs_are(self, number: int, key: bytes, digests: list[bytes]) -> None:
         """Note what a job has made."""
         decider = self.build.decider
-        decider.keys[job.number] = key
-        for f, digest in zip(self.build.plan.outputs[job.number], digests, strict=True):
+        decider.keys[number] = key
+        for f, digest in zip(self.build.plan.outputs[number], digests, strict=True):
             decider.digests[f] = digest
+        if self.build.unchanged is not None:
+            self.build.unchanged.made(number, digests)

@@ -83,12 +83,12 @@ class Root:
 
     def _write(self, disk: Disk) -> None:
         placed = dict.fromkeys(key for key in disk.placed if len(key) == 16)
-        if not placed and not self._whole:
-            return
         try:
             size = os.stat(self.path).st_size
         except FileNotFoundError:
-            size = -1
+            size = -1  # new, or the workspace was moved here
+        if not placed and not self._whole and size >= 0:
+            return
         if size < 0 or self._whole or size > (2 * len(disk.state.files) + 1000) * 16:
             keys = keys_of(disk.state)
             if not keys and size < 0:
@@ -119,9 +119,10 @@ class Held(NamedTuple):
 
 
 class Roots:
-    """All roots of a cache."""
+    """All roots of a cache; `also`: a workspace that counts as one (it may have been moved since it was built)."""
 
-    def __init__(self, cache: str) -> None:
+    def __init__(self, cache: str, also: str | None = None) -> None:
+        self.also = also
         self.folder = f"{cache}/{FOLDER}"
         self.held: list[Held] = []
         self.dead: list[str] = []  # files of roots whose workspace is gone
@@ -139,6 +140,12 @@ class Roots:
         self._seen = now
         self.dead = []
         self.held = list(self._all()) if now else []
+        if self.also is not None and os.path.realpath(self.also) not in [held.place for held in self.held]:
+            known = f"{self.also}/.bflow/state"
+            if os.path.exists(known):
+                from buildflow.state import State
+
+                self.held.append(Held(self.also, True, keys_of(State(known)), None))
         return True
 
     def forget_dead(self) -> None:

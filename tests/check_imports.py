@@ -27,7 +27,7 @@ LAYERS: list[set[str]] = [
     {"job", "keys", "cache", "sandbox", "entries", "hints", "resources", "workspace", "roots", "node_files"},
     {"workers"},
     {"environment_of", "decide", "staging", "run", "afloat", "execute", "exclusive"},
-    {"build", "outcome", "crew", "schedule", "lookup", "launch", "landing", "failures", "hooks_of", "temporary", "result", "results_of"},
+    {"build", "outcome", "crew", "schedule", "lookup", "unchanged", "launch", "landing", "failures", "hooks_of", "temporary", "result", "results_of"},
     {"submitter"},
     {"flow", "flowfile_py", "dry", "explain", "history", "stale", "targets", "catalog", "watch", "lookout", "seen"}
     | {"drawing", "drawing_formats", "inside", "adopt", "gc", "reruns", "suggest", "doctor", "starter", "report", "report_page"},

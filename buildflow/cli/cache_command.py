@@ -247,7 +247,7 @@ def gc(
         root = os.getcwd()
     place = os.path.join(root, merged(root, given, Reads(root))["cache_root"] or ".bflow/cache")
     cache = Cache(os.path.abspath(place), disk=Disk(root, State(os.devnull)))
-    found = collect(cache, max_size=size, made_before=None if age is None else time.time() - age, dry=dry_run)
+    found = collect(cache, root, max_size=size, made_before=None if age is None else time.time() - age, dry=dry_run)
     if dry_run:
         for one in found.removed:
             data(one.path)

@@ -129,7 +129,7 @@ def make(
         stream.emit("note", text=f"the order is shuffled: --shuffle={options.shuffle} gives it again")
     build = Build(
         resolver, session.disk, session.state, session.cache, worker, options, stream, session.folder,
-        partial(configured, chosen), only=None if again is None else again.affected,
+        partial(configured, chosen), again,
     )  # fmt: skip
     build.summary = summary
     if os.environ.get("MAKEFLAGS") and not dry:

@@ -167,8 +167,8 @@ class Rebuilds:
                 stream.clocks = [screen.progress.tick]
                 try:
                     return making.make(
-                        session, resolver, making.worker_of(chosen), {**making.GIVEN, **given}, chosen, stream, self.summary, screen.progress,
-                        recorded=self.flowfile is None,
+                        session, resolver, making.worker_of(chosen), {**making.GIVEN, **given}, chosen, stream,
+                        self.summary, screen.progress, recorded=self.flowfile is None,
                     )  # fmt: skip
                 finally:
                     seen.planned(resolver.plan, resolver.reads)

@@ -118,7 +118,8 @@ class Environment(Container):
                 'install it, or name another: [environments] docker = "podman" in bflow.toml',
             )  # fmt: skip
         what = f"{words[0]} cannot be asked for the image {self._image}: {why}"
-        return FlowError(what, None, "is its daemon running?")
+        denied = "permission denied" in why.lower()
+        return FlowError(what, None, "who may use its socket? (often the group docker)" if denied else "start it")
 
     # ---- running -----------------------------------------------------------------------------------------------
 

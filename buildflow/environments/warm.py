@@ -25,7 +25,7 @@ run() {
     setsid sh "$1.warm" </dev/null >/dev/null 2>&1 3>&- &
     wait $!
     status=$?
-    kill -9 -- "-$!" 2>/dev/null
+    kill -9 "-$!" 2>/dev/null
     echo $status >"$1.status"
     echo $status 1<>"$1.end"
 }
@@ -33,7 +33,7 @@ while read -r verb job devices <&3; do
     case $verb in
     run) run "$job" "$devices" & ;;
     quit) exit 0 ;;
-    *) [ -e "$job.pid" ] && kill "-$verb" -- "-$(cat "$job.pid")" 2>/dev/null ;;
+    *) [ -e "$job.pid" ] && kill "-$verb" "-$(cat "$job.pid")" 2>/dev/null ;;
     esac
 done
 """

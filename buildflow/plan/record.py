@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from buildflow.plan import stored
@@ -61,8 +61,8 @@ class _Collector:
         self.snapshot.request = request
 
     def _signature(self, place: str, known: FileRecord | None) -> tuple[Any, int, bytes | None] | None:
-        """The signature of a file, the flags of its record, and its digest where the file could change and the signature
-        stay; None where it is not what `known`, the record that its digest is from, says."""
+        """The signature of a file, the flags of its record, and its digest where the file could change and not the
+        signature; None where it is not what `known`, the record that its digest is from, says."""
         try:
             sig = signature(place)
         except OSError:
@@ -132,6 +132,8 @@ class _Collector:
                 snapshot.racy[f] = digest
             linked.add(f) if flags & LINKED else linked.discard(f)
         snapshot.linked = sorted(linked)
+        snapshot.digests = _patched(snapshot.digests, {f: decider.digests[f] for f in files if f in decider.digests})
+        snapshot.keys = _patched(snapshot.keys, decider.keys)
         return self._amend_reads(len(numbers))
 
     def _amend_reads(self, first: int) -> bool:
@@ -175,6 +177,9 @@ class _Collector:
         fixed = {*resolver.reads.files, *self.decider.outside}
         numbers = [-1 if name in fixed else f for f, name in enumerate(plan.paths)]
         snapshot.numbers = array("i", numbers).tobytes()
+        digests, keys = self.decider.digests, self.decider.keys
+        snapshot.digests = b"".join([digests.get(f, _NONE) for f in range(len(numbers))])
+        snapshot.keys = b"".join([keys.get(job, _NONE) for job in range(len(plan.rule))])
 
     def _collect(self, temporary: set[int]) -> bool:
         resolver, plan, disk, state = self.decider.resolver, self.decider.plan, self.disk, self.decider.state
@@ -262,6 +267,17 @@ class _Collector:
         snapshot.jobs = len(plan.rule)
         snapshot.notes = list(resolver.empty.values())
         return True
+
+
+_NONE = bytes(16)
+
+
+def _patched(rows: bytes, new: Mapping[int, bytes]) -> bytes:
+    """Rows of 16 bytes, some of them replaced."""
+    found = bytearray(rows)
+    for i, row in new.items():
+        found[16 * i : 16 * i + 16] = row
+    return bytes(found)
 
 
 _TICK = 20_000_000

@@ -55,7 +55,7 @@ class Snapshot:
 
     __slots__ = ("request", "root", "files", "signatures", "linked", "folders", "folder_signatures", "absent",
                  "variables", "commands", "images", "racy", "racy_folders", "jobs", "notes",
-                 "listings", "numbers", "tag", "place")  # fmt: skip
+                 "listings", "numbers", "digests", "keys", "tag", "place")  # fmt: skip
 
     def __init__(self) -> None:
         self.request = ""
@@ -75,6 +75,8 @@ class Snapshot:
         self.notes: list[str] = []  # what every build says again: domains that are empty
         self.listings: list[bytes] = []  # digests of what each of `folders` holds, by name and kind
         self.numbers = b""  # for the first of `files`: the number in the stored plan, or -1 (as C ints); empty: no plan
+        self.digests = b""  # of the stored plan's files, 16 bytes each; zeros where nothing depends on what it holds
+        self.keys = b""  # of its jobs
         self.tag = b""  # what the stored plan is known by
         self.place = ""  # the project's root, now
 
@@ -85,6 +87,14 @@ class Snapshot:
         found = array("i")
         found.frombytes(self.numbers)
         return list(found)
+
+    def digest(self, f: int) -> bytes:
+        """The digest that a file of the stored plan had."""
+        return self.digests[16 * f : 16 * f + 16]
+
+    def key(self, job: int) -> bytes:
+        """The key that a job of the stored plan had."""
+        return self.keys[16 * job : 16 * job + 16]
 
     def write(self, path: str) -> None:
         """Write it by rename; older ones of the project beyond `KEPT` are removed."""

@@ -43,7 +43,7 @@ def test_a_budget_is_met_missed_or_not_measured() -> None:
     what = "nothing to do, 100,000"
     assert [verdict(found, what).word for found in (met, missed, alone)] == ["met", "MISSED", "not measured"]
     assert verdict(missed, what).found == pytest.approx(0.775)
-    assert verdict(alone, what).why_not == "no bflow for chains 100,000, nothing"
+    assert verdict(alone, what).why_not == "no bflow in chains/nothing, 100,000"
 
 
 def test_restoring_is_set_against_the_peers_build_from_nothing() -> None:

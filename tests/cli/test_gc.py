@@ -77,6 +77,17 @@ def texts_of(result: Path) -> str:
     return (result.parent / json.loads(result.read_bytes())["outputs"][0]["file"]).read_text()
 
 
+def test_a_project_that_was_moved_keeps_what_it_holds(project: Story) -> None:
+    moved = project.root.parent / "moved"
+    project.root.rename(moved)
+    project.root = moved
+    project.bflow("cache", "gc", "--max-size", "0")
+    assert texts(moved / ".bflow/cache") == ["new a", "new b"]
+    project.remove("out")
+    assert project.build().cached == 2
+    assert len(list((moved / ".bflow/cache/.roots").iterdir())) == 1
+
+
 def test_what_it_takes_is_asked_for(project: Story) -> None:
     assert "--max-size 20G" in project.bflow("cache", "gc", ok=2).err
     assert "--older-than 3x: x is no unit" in project.bflow("cache", "gc", "--older-than", "3x", ok=2).err

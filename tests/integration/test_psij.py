@@ -17,7 +17,7 @@ from story import Story
 pytestmark = pytest.mark.psij
 
 # Beside the Slurm of other tests: without its groups of processes, which two of them on one machine would share.
-SERVICE = {"SLURM_HOME": "/var/tmp/bflow-slurm-psij", "SLURM_BASE_PORT": "18900", "SLURM_CGROUP": "0"}
+SERVICE = {"SLURM_HOME": "/var/tmp/bflow-slurm-psij", "SLURM_BASE_PORT": "26300", "SLURM_CGROUP": "0"}
 
 
 @pytest.fixture(scope="session", autouse=True)
