@@ -23,6 +23,9 @@ from benchmarks.watching import WatchFailed
 
 DEFAULT_OUT = Path(__file__).resolve().parent / "results"
 
+BUSY = 0.5
+"""The load from which on it is said that there is other work on the machine."""
+
 WATCHED = 10_000
 """The size of the tree that is watched, unless sizes are given."""
 
@@ -30,15 +33,24 @@ WATCHED = 10_000
 def options(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--full", action="store_true", help="everything, up to 500,000 jobs and 10 GiB: hours")
-    parser.add_argument("--only", metavar="SHAPE/PHASE", action="append", default=[],
-                        help="with * and ?, several by commas or by repetition; a shape alone is all its phases")
+    parser.add_argument(
+        "--only",
+        metavar="SHAPE/PHASE",
+        action="append",
+        default=[],
+        help="with * and ?, several by commas or by repetition; a shape alone is all its phases",
+    )
     parser.add_argument("--sizes", type=numbers, metavar="N,…", help="of every shape, instead of its own")
     parser.add_argument("--rounds", type=int, help="builds from nothing a tool and tree (default: 3)")
     parser.add_argument("--looks", type=int, help="runs of a build with nothing to do, or one edit (default: 9)")
     parser.add_argument("--saves", type=int, default=100, help="saves while watching (default: 100)")
     parser.add_argument("--tools", metavar="NAME,…", help="bflow's peers, of those that are found (default: all)")
-    parser.add_argument("--before", type=Path, metavar="DIR",
-                        help="another checkout, whose bflow takes part as `before`: what a change is worth")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        metavar="DIR",
+        help="another checkout, whose bflow takes part as `before`: what a change is worth",
+    )
     parser.add_argument("-j", "--jobs", type=int, default=2, help="jobs at once (default: 2)")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="the folder for the results")
     parser.add_argument("--scratch", type=Path, help="the folder for the trees, on a real disk")
@@ -57,7 +69,7 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
         if not any(chosen(shape.name, phase, [pattern]) for shape in SHAPES.values() for phase in shape.phases):
             parser.error(f"--only {pattern} is no shape and phase; `--list` prints them")
     given.only = wanted
-    return given  # fmt: skip
+    return given
 
 
 def numbers(text: str) -> list[int]:
@@ -110,6 +122,8 @@ def measure_all(given: argparse.Namespace, tools: list[Tool], scratch: Scratch, 
     about = machine(scratch.root, tools, given)
     say(f"{about['processors']} processors, Python {about['python']}, {about['file_system']}; "
         f"tools: {', '.join(tool.name for tool in tools)}")  # fmt: skip
+    if os.getloadavg()[0] > BUSY:
+        say(f"the machine is busy (load {os.getloadavg()[0]:.1f}): trust ratios only, and look at the column `by cpu`")
     status = 0
     try:
         for shape in SHAPES.values():
@@ -180,7 +194,7 @@ def finish(results: Results, about: dict[str, object], given: argparse.Namespace
     print("\n" + "\n\n".join(part for part in parts if part), flush=True)
     given.out.mkdir(parents=True, exist_ok=True)
     stem = time.strftime("%Y%m%d-%H%M%S")
-    found = [{"what": v.what, "limit": v.limit, "unit": v.unit, "found": v.found, "met": v.met}
+    found = [{"what": v.what, "limit": v.limit, "unit": v.unit, "found": v.found, "met": v.met, "by_cpu": v.cpu}
              for v in [*verdicts, *grown]]  # fmt: skip
     data = {"machine": about, **results.as_json(), "budgets": found}
     path = given.out / f"{stem}.json"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.results import Cell, Ratio, Results
+from benchmarks.measure import Cost
+from benchmarks.results import Cell, Results, compare
 
 GROWTH = 2.2
 """The factor, of time and of memory, for twice the size."""
@@ -15,7 +16,10 @@ MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True)
 class Verdict:
-    """A budget and what was found: `met` is None where it was not measured. `least` and `most` are the noise."""
+    """A budget and what was found: `met` is None where it was not measured. `least` and `most` are the noise.
+
+    `cpu` is the ratio of processor times: where it is far from `found`, look at what else the machine did.
+    """
 
     what: str
     limit: float
@@ -24,6 +28,7 @@ class Verdict:
     least: float | None = None
     most: float | None = None
     why_not: str = ""
+    cpu: float | None = None
 
     @property
     def met(self) -> bool | None:
@@ -50,8 +55,10 @@ class Against:
         ours = Cell(self.shape, self.size, self.phase, "bflow")
         theirs = Cell(self.shape, self.size, self.peer_phase or self.phase, self.peer)
         missing = next((cell for cell in (ours, theirs) if cell not in results.cells), None)
-        why_not = f"no {missing.tool} in {missing.shape}/{missing.phase}, {missing.size:,}" if missing else ""
-        return _of_ratio(self.what, self.limit, f"× {self.peer}", results.ratio(ours, theirs), why_not)
+        if missing:
+            why_not = f"no {missing.tool} in {missing.shape}/{missing.phase}, {missing.size:,}"
+            return Verdict(self.what, self.limit, f"× {self.peer}", why_not=why_not)
+        return _of_costs(self.what, self.limit, self.peer, results.cells[ours].costs, results.cells[theirs].costs)
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,11 @@ class Own:
     base: str
 
     def judge(self, results: Results) -> Verdict:
-        ratio = results.own_ratio(Cell(self.shape, self.size, self.phase, "bflow"))
-        return _of_ratio(self.what, self.limit, f"× {self.base}", ratio, f"no {self.shape}/{self.phase}, {self.size:,}")
+        runs = results.get(self.shape, self.size, self.phase, "bflow")
+        if runs is None:
+            why_not = f"no {self.shape}/{self.phase}, {self.size:,}"
+            return Verdict(self.what, self.limit, f"× {self.base}", why_not=why_not)
+        return _of_costs(self.what, self.limit, self.base, runs.costs, runs.base)
 
 
 BUDGETS: tuple[Against | Own, ...] = (
@@ -88,10 +98,9 @@ def judge(results: Results) -> list[Verdict]:
     return [*verdicts, *_cold_plan(results), _watch(results), *_slurm(results)]
 
 
-def _of_ratio(what: str, limit: float, unit: str, ratio: Ratio | None, why_not: str) -> Verdict:
-    if ratio is None:
-        return Verdict(what, limit, unit, why_not=why_not)
-    return Verdict(what, limit, unit, ratio.value, ratio.least, ratio.most)
+def _of_costs(what: str, limit: float, unit: str, ours: list[Cost], theirs: list[Cost]) -> Verdict:
+    wall, cpu = compare(ours, theirs)
+    return Verdict(what, limit, f"× {unit}", wall.value, wall.least, wall.most, cpu=cpu)
 
 
 def _cold_plan(results: Results) -> Iterator[Verdict]:

@@ -39,6 +39,10 @@ SLOW = 0.5
 """Seconds of a build with nothing to do, above which a peer has it less often."""
 
 
+SETTLED = 500
+"""The size of a tree from which on it is worth while to wait for the disk."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How often, and how wide. `rounds` is for phases that make the tree, `looks` for those that find it made.
@@ -92,7 +96,7 @@ class Case:
 
     def add(self, phase: str, tool: Tool, cost: measure.Cost | None, base: measure.Cost | None = None) -> None:
         if cost is not None:
-            self.results.add(self.cell(phase, tool), cost, base.wall if base else None)
+            self.results.add(self.cell(phase, tool), cost, base)
 
     def cell(self, phase: str, tool: Tool) -> Cell:
         return Cell(self.tree.shape, self.tree.size, phase, tool.name)
@@ -101,8 +105,13 @@ class Case:
         place = self.scratch.fresh(f"{self.tree.shape}-{self.tree.size}-{tool.name}")
         self.tree.write_sources(place)
         tool.prepare(self.tree, place)
-        os.sync()  # no tool pays for what another, or we, have written
+        self.settle()
         return place
+
+    def settle(self) -> None:
+        """Have all data on the disk, so that no tool pays for what another, or we, have written."""
+        if self.tree.size >= SETTLED:
+            os.sync()
 
     def from_nothing(self, plan: bool = True, count: bool = True) -> None:
         """Build a fresh tree in each round; with `plan`, ask before what would run. The last ones stay for the rest.
@@ -171,7 +180,7 @@ class Case:
                 place = self.standing[tool.name]
                 for output in outputs:
                     self.scratch.away(place / output)
-                os.sync()
+                self.settle()
                 self.add("restored", tool, self.build(tool, place))
         self.compare("restored")
 

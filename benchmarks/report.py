@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from benchmarks.budgets import MEBIBYTE, Verdict
-from benchmarks.results import Results, ratio_of
+from benchmarks.results import Results, compare, ratio_of
 from benchmarks.tools import REFERENCE
 
 
@@ -20,7 +20,7 @@ def measured(results: Results) -> str:
             if reference and tool != reference:
                 ratio = f"{ratio_of(runs.walls, tools[reference].walls).value:.2f} × {reference}"
             elif runs.base and not reference:
-                ratio = f"{ratio_of(runs.walls, runs.base).value:.2f} × base"
+                ratio = f"{compare(runs.costs, runs.base)[0].value:.2f} × base"
             cpu = sorted(cost.cpu for cost in runs.costs)[len(runs.costs) // 2]
             peak = runs.memory / MEBIBYTE
             noise = f"{_seconds(min(runs.walls))}–{_seconds(max(runs.walls))}"
@@ -31,16 +31,17 @@ def measured(results: Results) -> str:
 
 def judged(heading: str, verdicts: Iterable[Verdict]) -> str:
     """Budgets with what was found; "" where there is none."""
-    rows = [(heading, "must be", "found", "min–max", "verdict")]
+    rows = [(heading, "must be", "found", "min–max", "by cpu", "verdict")]
     for verdict in verdicts:
         found = noise = ""
         if verdict.found is not None:
             found = _number(verdict.found)
             if verdict.least is not None and verdict.most is not None:
                 noise = f"{_number(verdict.least)}–{_number(verdict.most)}"
+        cpu = "" if verdict.cpu is None else _number(verdict.cpu)
         word = f"{verdict.word}: {verdict.why_not}" if verdict.why_not else verdict.word
-        rows.append((verdict.what, f"≤ {_number(verdict.limit)} {verdict.unit}", found, noise, word))
-    return table(rows, right={2}) if len(rows) > 1 else ""
+        rows.append((verdict.what, f"≤ {_number(verdict.limit)} {verdict.unit}", found, noise, cpu, word))
+    return table(rows, right={2, 4}) if len(rows) > 1 else ""
 
 
 def compared(results: Results) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
@@ -21,12 +21,12 @@ class Cell(NamedTuple):
 class Runs:
     """The costs of a cell's runs.
 
-    `base` has, run by run, the seconds that it is to be compared with, if any; `commands` how often each run called a
+    `base` has, run by run, the cost that it is to be compared with, if any; `commands` how often each run called a
     scheduler's commands.
     """
 
     costs: list[Cost] = field(default_factory=list)
-    base: list[float] = field(default_factory=list)
+    base: list[Cost] = field(default_factory=list)
     commands: list[int] = field(default_factory=list)
 
     @property
@@ -59,7 +59,7 @@ class Results:
         self.failures: list[str] = []
         self.figures: dict[str, list[float]] = {}  # numbers that are no run's cost, such as gigabytes a second
 
-    def add(self, cell: Cell, cost: Cost, base: float | None = None) -> None:
+    def add(self, cell: Cell, cost: Cost, base: Cost | None = None) -> None:
         runs = self.cells.setdefault(cell, Runs())
         runs.costs.append(cost)
         if base is not None:
@@ -73,33 +73,16 @@ class Results:
     def get(self, shape: str, size: int, phase: str, tool: str) -> Runs | None:
         return self.cells.get(Cell(shape, size, phase, tool))
 
-    def ratio(self, ours: Cell, theirs: Cell) -> Ratio | None:
-        """How many times as long the first takes. None where one of the two was not measured."""
-        a, b = self.cells.get(ours), self.cells.get(theirs)
-        if a is None or b is None:
-            return None
-        return ratio_of(a.walls, b.walls)
-
-    def own_ratio(self, cell: Cell) -> Ratio | None:
-        """The same, of a cell's runs to their bases."""
-        runs = self.cells.get(cell)
-        return ratio_of(runs.walls, runs.base) if runs and runs.base else None
-
     def sizes(self, shape: str, phase: str, tool: str) -> list[int]:
         return sorted(cell.size for cell in self.cells if (cell.shape, cell.phase, cell.tool) == (shape, phase, tool))
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "runs": [
-                {**cell._asdict(), "seconds": runs.walls, "processor_seconds": [c.cpu for c in runs.costs],
-                 "peak_bytes": [c.memory for c in runs.costs], **({"base_seconds": runs.base} if runs.base else {}),
-                 **({"scheduler_commands": runs.commands} if runs.commands else {})}
-                for cell, runs in self.cells.items()
-            ],
+            "runs": [{**cell._asdict(), **_numbers(runs)} for cell, runs in self.cells.items()],
             "compared": [{"what": what, "difference": found} for what, found in self.compared],
             "failures": self.failures,
             "figures": self.figures,
-        }  # fmt: skip
+        }
 
     def groups(self) -> Iterator[tuple[tuple[str, int, str], dict[str, Runs]]]:
         """The cells of each (shape, size, phase) by tool, in the order of their first run."""
@@ -107,6 +90,25 @@ class Results:
         for cell, runs in self.cells.items():
             found.setdefault((cell.shape, cell.size, cell.phase), {})[cell.tool] = runs
         yield from found.items()
+
+
+def _numbers(runs: Runs) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "seconds": runs.walls,
+        "processor_seconds": [cost.cpu for cost in runs.costs],
+        "peak_bytes": [cost.memory for cost in runs.costs],
+    }
+    if runs.base:
+        found["base_seconds"] = [cost.wall for cost in runs.base]
+    if runs.commands:
+        found["scheduler_commands"] = runs.commands
+    return found
+
+
+def compare(ours: Sequence[Cost], theirs: Sequence[Cost]) -> tuple[Ratio, float]:
+    """The ratio of wall times, and the one of processor times, which other work on the machine changes less."""
+    wall = ratio_of([cost.wall for cost in ours], [cost.wall for cost in theirs])
+    return wall, ratio_of([cost.cpu for cost in ours], [max(cost.cpu, 1e-6) for cost in theirs]).value
 
 
 def ratio_of(ours: list[float], theirs: list[float]) -> Ratio:

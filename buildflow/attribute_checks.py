@@ -6,12 +6,12 @@ prefix is there, what a limit allows) or on a job (values of wildcards) is found
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from buildflow.attributes import PYTHON_NAMES, QUANTITIES, Attribute
 from buildflow.errors import FlowError, Span
+from buildflow.lazy import regex
 from buildflow.names import holds_names
 from buildflow.near import did_you_mean
 from buildflow.template import Hole
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 YES = frozenset("yes true 1 on".split())
 NO = frozenset("no false 0 off".split())
 FILLED = frozenset("in out cpus mem gpus attempt depfile log".split())
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE = regex(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def check_attributes(rule: Rule, names: Collection[str], labels: Collection[str]) -> None:

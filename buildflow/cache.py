@@ -7,7 +7,6 @@ absent, whatever is killed when. Nothing here decides what a key is or where out
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ LOG = "log"
 OPEN = ".open"
 """The folder of a cache root in which entries are filled, and where they go to be removed."""
 
-_HOST = socket.gethostname()
+_HOST = os.uname().nodename
 
 OWN_NAMES = frozenset((RESULT, LOG, "depfile"))
 

@@ -6,7 +6,6 @@ The loop decides that a job runs, and when; here is how. Nothing is in the cache
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Executor", "InputChanged", "Run"]
 
-_HOST = socket.gethostname()
+_HOST = os.uname().nodename
 
 _LAST_BREATH = 0.2
 """Seconds that processes of an ended group have to go: those left then have left the group and stay."""
@@ -277,6 +276,7 @@ class Executor:
             "host": end.host or _HOST,
             "worker": run.worker.name,
             "environment": run.identity.environment.name,
+            **({"image": str(run.identity.environment)} if run.identity.environment.name != "native" else {}),
             "started": run.started,
             "ended": time.time(),
         }

@@ -7,22 +7,23 @@ import re
 from collections.abc import Iterator, Mapping
 
 from buildflow.job import Job
+from buildflow.lazy import regex
 
 MOST = 6
 """Hints that are given of one job."""
 
-_WORD = re.compile(r"[\w./@%+,=-]*[\w@%+-]")
-_QUOTED = re.compile(r"'([^'\n]+)'|\"([^\"\n]+)\"|‘([^’\n]+)’|`([^'`\n]+)['`]")
-_MODULE = re.compile(r"No module named '?([\w.]+)'?")
-_LINK = re.compile(r"symbolic link|symlink|Too many levels|is a link|not a regular file", re.IGNORECASE)
-_MISSING = re.compile(r"no such|not found|cannot|can't|does not exist|unable|missing", re.IGNORECASE)
-_VARIABLE = re.compile(
+_WORD = regex(r"[\w./@%+,=-]*[\w@%+-]")
+_QUOTED = regex(r"'([^'\n]+)'|\"([^\"\n]+)\"|‘([^’\n]+)’|`([^'`\n]+)['`]")
+_MODULE = regex(r"No module named '?([\w.]+)'?")
+_LINK = regex(r"symbolic link|symlink|Too many levels|is a link|not a regular file", re.IGNORECASE)
+_MISSING = regex(r"no such|not found|cannot|can't|does not exist|unable|missing", re.IGNORECASE)
+_VARIABLE = regex(
     r"\b([A-Za-z_]\w*): (?:unbound variable|parameter (?:not set|null or not set))|KeyError: '([A-Za-z_]\w*)'"
     r"|\b([A-Z][A-Z0-9_]{2,})\b[^\n]{0,40}\b(?:not set|unset|not defined|undefined|missing|required)"
 )
 
 
-_COMMAND = re.compile(r"(?:^|: )([A-Za-z_][A-Za-z0-9_]*): (?:command )?not found", re.MULTILINE)
+_COMMAND = regex(r"(?:^|: )([A-Za-z_][A-Za-z0-9_]*): (?:command )?not found", re.MULTILINE)
 
 
 def hints(job: Job, log: str, root: str, sandbox: str, env: Mapping[str, str], linked: bool) -> list[str]:

@@ -7,12 +7,12 @@ is committed, or the job failed. They are not in the key.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from buildflow.errors import FlowError, Span
+from buildflow.lazy import regex
 from buildflow.template import HOLE, Hole
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class CommandHook:
         return self.span
 
 
-_LITERAL = re.compile(HOLE.pattern)
+_LITERAL = regex(HOLE.pattern)
 
 
 def parse_hooks(attribute: Attribute) -> list[CommandHook]:

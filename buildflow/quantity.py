@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Union
 
 from buildflow.errors import FlowError, Span
+from buildflow.lazy import regex
 from buildflow.near import did_you_mean
 
 Names = Union[Mapping[str, float], Callable[[str], float]]
@@ -29,13 +30,13 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MOST = {"memory": 2.0**60, "time": 864e6, "count": 2.0**60, "number": 2.0**60}
 _DEPTH = 50
 
-_SPACE = re.compile(r"\s*")
-_NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_CLOCK = re.compile(r"(?:(\d+)-)?(\d+):(\d+)(?::(\d+))?", re.ASCII)
-_UNIT = re.compile(r"[A-Za-z_]+", re.ASCII)
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_SIZED = re.compile(r"\(\s*([A-Za-z_][A-Za-z0-9_]*(?:\[-?\d+\])?)\s*\)", re.ASCII)
-_OPERATOR = re.compile(r"//|[-+*/%(),]")
+_SPACE = regex(r"\s*")
+_NUMBER = regex(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_CLOCK = regex(r"(?:(\d+)-)?(\d+):(\d+)(?::(\d+))?", re.ASCII)
+_UNIT = regex(r"[A-Za-z_]+", re.ASCII)
+_NAME = regex(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_SIZED = regex(r"\(\s*([A-Za-z_][A-Za-z0-9_]*(?:\[-?\d+\])?)\s*\)", re.ASCII)
+_OPERATOR = regex(r"//|[-+*/%(),]")
 
 
 class _Dimension(NamedTuple):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import socket
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -104,7 +103,7 @@ class Root:
         import json
 
         real = os.path.realpath(self.workspace)
-        head = {"workspace": real, "inode": os.stat(real).st_ino, "host": socket.gethostname()}
+        head = {"workspace": real, "inode": os.stat(real).st_ino, "host": os.uname().nodename}
         return json.dumps(head).encode("ascii") + b"\n"
 
 
@@ -166,7 +165,7 @@ class Roots:
                 from buildflow.state import State
 
                 yield Held(place, True, keys_of(State(known)), since)
-            elif there or since is not None or (place and head.get("host") != socket.gethostname()):
+            elif there or since is not None or (place and head.get("host") != os.uname().nodename):
                 yield Held(place or "a workspace that is built for the first time", there, keys, since)
             elif os.path.exists(path):
                 self.dead.append(path)

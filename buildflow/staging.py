@@ -7,13 +7,13 @@ Small inputs and code are real files, larger ones links, folders real folders of
 from __future__ import annotations
 
 import os
-import re
 import stat
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from buildflow.digest import Signature, signature, signature_matches
 from buildflow.errors import FlowError
+from buildflow.lazy import regex
 from buildflow.sandbox import Piece, Sandbox
 from buildflow.state import LINKED, RACY
 
@@ -27,7 +27,7 @@ SMALL = 1 << 20
 MANY = 1000
 """Files above which a folder is one link."""
 
-_COPIERS = re.compile(
+_COPIERS = regex(
     r"(?<![\w.-])(?:(?:bsd|g)?tar|zip|cpio|rsync|find)(?![\w.-])"
     r"|(?<![\w.-])cp\s(?:[^|;&\n]|\\\n)*?(?<!\S)(?:-\w*[adPRr]|--(?:archive|recursive|no-dereference|preserve))"
 )

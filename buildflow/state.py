@@ -141,16 +141,23 @@ class State:
         with open(temporary, "wb") as file:
             file.write(MAGIC + _HEAD.pack(len(payload), zlib.crc32(payload)))
             file.write(payload)
+            file.flush()
+            self._read = _version(file.fileno())
         os.replace(temporary, self.path)
         self._base = len(payload)
         self._good = len(MAGIC) + _HEAD.size + len(payload)
         self.changes = []
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Give the descriptor back. What was read stays, and can be written again."""
         if self._fd >= 0:
+            self._read = _version(self._fd)
             os.close(self._fd)
             self._fd = -1
+
+    def is_current(self) -> bool:
+        """Of one that was closed: whether nobody has written the file since."""
+        return self._read == _version(self.path)
 
     def flush_if_possible(self) -> None:
         """For commands that change nothing: keep the digests that they made, where that can be written.

@@ -58,13 +58,14 @@ class Session:
         self.readonly = [os.path.abspath(os.path.join(self.root, r)) for r in readonly]
         self.holds = Root(self.cache_root, self.root)
 
-    def open(self, stream: Stream) -> None:
-        """Lock the project (where it is written to) and read its state."""
+    def open(self, stream: Stream, state: State | None = None) -> None:
+        """Lock the project (where it is written to) and read its state. `state`: that of an earlier session of this
+        process, which is taken where nobody has written since."""
         if self.write:
             os.makedirs(self.folder, exist_ok=True)
             self.lock = ProjectLock(self.folder)
             self.lock.take(lambda text: stream.emit("note", text=text))
-        self.state = State(f"{self.folder}/state")
+        self.state = state if state is not None and state.is_current() else State(f"{self.folder}/state")
         self.state.writable = self.write
         self.disk = Disk(self.root, self.state)
         self.cache = Cache(self.cache_root, self.readonly, disk=self.disk)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Union
 
 from buildflow.errors import Span
+from buildflow.lazy import regex
 
 
 class Glob(str):
@@ -37,9 +38,9 @@ class Hole(NamedTuple):
 
 Part = Union[str, Glob, Hole]
 
-IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-HOLE = re.compile(r"\{([*!]?)([A-Za-z_][A-Za-z0-9_]*)(?:\[(-?[0-9]+)\])?(?:\.([A-Za-z_][A-Za-z0-9_]*))?\}")
-_TOKEN = re.compile(r"\{\{|\}\}|" + HOLE.pattern + r"|\*\*|\*|\?")
+IDENTIFIER = regex(r"[A-Za-z_][A-Za-z0-9_]*")
+HOLE = regex(r"\{([*!]?)([A-Za-z_][A-Za-z0-9_]*)(?:\[(-?[0-9]+)\])?(?:\.([A-Za-z_][A-Za-z0-9_]*))?\}")
+_TOKEN = regex(r"\{\{|\}\}|" + HOLE.pattern + r"|\*\*|\*|\?")
 
 
 def hole_of(match: re.Match[str], first: int = 1) -> Hole:

@@ -1,7 +1,7 @@
 """Jobs of a plan that still holds whose inputs are as they were: their keys are those of the build that the snapshot is
 of, and nothing of them is hashed or filled in again. What is gone of their outputs is put back from the cache.
 
-What was is what the snapshot says, and not the state, which may know more: from a build that failed or of other targets.
+What was is what the snapshot says, and not the state, which may know more: from a build that failed, or another one's.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ PACKAGE = "buildflow"
 
 # From low to high. A name stands for the module and all below it; the longest name that fits a module counts.
 LAYERS: list[set[str]] = [
-    {"errors", "template", "view", "events", "process"},
+    {"errors", "template", "view", "events", "process", "lazy"},
     {"lang.statements", "lang.refuse", "recipe", "digest", "ignore", "files", "jobserver", "library", "near"}
     | {"quantity", "readers", "reads", "runner", "depfile", "lock", "settings", "outputs", "progress"},
     {"workers.names"},
@@ -24,7 +24,7 @@ LAYERS: list[set[str]] = [
     {"rule", "attribute_checks", "builder"},
     {"lang", "sources", "state", "disk"},
     {"plan"},
-    {"job", "keys", "cache", "sandbox", "entries", "hints", "resources", "workspace", "roots", "node_files"},
+    {"job", "keys", "cache", "sandbox", "entries", "hints", "resources", "workspace", "roots", "node_files", "node"},
     {"workers"},
     {"environment_of", "decide", "staging", "run", "afloat", "execute", "exclusive"},
     {"build", "outcome", "crew", "schedule", "lookup", "unchanged", "launch", "landing", "failures", "hooks_of", "temporary", "result", "results_of"},

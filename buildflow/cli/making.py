@@ -10,16 +10,18 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from buildflow.errors import FlowError
 from buildflow.near import did_you_mean
 
 if TYPE_CHECKING:
+    from buildflow.build import Build
     from buildflow.events import Reader, Stream
     from buildflow.outcome import Summary
     from buildflow.plan.again import Again
     from buildflow.plan.resolve import Resolver
+    from buildflow.plan.snapshot import Snapshot
     from buildflow.progress import Progress
     from buildflow.reads import Reads
     from buildflow.submitter import Session
@@ -32,6 +34,16 @@ GIVEN: dict[str, Any] = {
     "as_json": False,
 }  # fmt: skip
 """What the options of `bflow build` say where they are not given."""
+
+
+class Onlooker(Protocol):
+    """Who stands by while `make` builds: `bflow watch`."""
+
+    def began(self, build: Build) -> None:
+        """The loop is about to run."""
+
+    def ended(self, build: Build, snapshot: Snapshot | None) -> None:
+        """A whole plan was built, well or not; and the snapshot of it, where one was left."""
 
 
 def run(flowfile: str | None, again: Again | None = None, **given: Any) -> int:
@@ -116,6 +128,7 @@ def worker_of(chosen: dict[str, Any]) -> Worker:
 def make(
     session: Session, resolver: Resolver, worker: Worker, given: dict[str, Any], chosen: dict[str, Any],
     stream: Stream, summary: Summary, progress: Progress, again: Again | None = None, *, recorded: bool,
+    onlooker: Onlooker | None = None,
 ) -> list[str]:  # fmt: skip
     """Build what was resolved, into `summary`; what is to be told besides. `recorded`: whether a build that goes well
     leaves a snapshot, so that the next one knows at once what there is to do."""
@@ -139,18 +152,23 @@ def make(
             build.launch.jobserver.close()
             build.launch.jobserver = None
     progress.counts = build.counts
+    if onlooker is not None:
+        onlooker.began(build)
     with Signals(build), build.decider.environments.serving(chosen, stream):
         build.run()
     if again is not None:
         again.record(build.decider, summary.ok)
         return []
     told = sources_asked(build)
+    snapshot = None
     if summary.ok and not dry and not summary.detached and recorded and plain(given) and not told:
         from buildflow.plan.record import record
         from buildflow.plan.snapshot import request_of
 
         request = request_of(list(given["words"]), os.getcwd()[len(resolver.builder.root) :])
-        record(build.decider, session.folder, request, build.temporaries.unplaced())
+        snapshot = record(build.decider, session.folder, request, build.temporaries.unplaced())
+    if onlooker is not None:
+        onlooker.ended(build, snapshot)
     return told
 
 

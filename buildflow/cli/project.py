@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from buildflow.builder import Builder
 from buildflow.errors import FlowError
 from buildflow.flow import FLOWFILES, Flow
+from buildflow.lazy import regex
 
-_OVERRIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_OVERRIDE = regex(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
 
 class Project:

@@ -119,7 +119,7 @@ class Environment(Container):
             )  # fmt: skip
         what = f"{words[0]} cannot be asked for the image {self._image}: {why}"
         denied = "permission denied" in why.lower()
-        return FlowError(what, None, "who may use its socket? (often the group docker)" if denied else "start it")
+        return FlowError(what, None, "see who may use its socket (often the group docker)" if denied else "start it")
 
     # ---- running -----------------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """`container = warm`: one container of an image is kept for a build, and a shell in it starts the jobs.
 
-`docker exec` takes a third of the time of `docker run`, this less than a tenth. The shell reads requests from a named
-pipe in `.bflow/work`, which is mounted; what a job is lies beside it (`N.warm`, a script). On this machine each job is a
-small process that sends the request and waits for the status: a worker sees, stops and kills it as any other.
+`docker exec` takes a third of the time of `docker run`, this less than a fifth. The shell reads requests from a named
+pipe in `.bflow/work`, which is mounted; what a job is lies beside it (`N.warm`, a script). On this machine each job is
+a small process that sends the request and waits for the status: a worker sees, stops and kills it as any other.
 """
 
 from __future__ import annotations

@@ -11,14 +11,15 @@ from collections.abc import Callable
 
 from buildflow.errors import FlowError, Source, Span
 from buildflow.lang.statements import RecipeText
+from buildflow.lazy import regex
 from buildflow.recipe.heredocs import Heredoc, HeredocScanner
 
 BLANKS = " \t\r\f\v"
 _BOM = "\ufeff"
-_INDENT = re.compile(r"[ \t]*")
-_SHEBANG_SHELL = re.compile(r"\b(?:ba|da|k|z|a)?sh\b")
-_MARKS = re.compile(r"""\\.|'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*"|['"#]""", re.DOTALL)
-_BRACKETS = re.compile(r"""\\.|'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*"|['"#\[\]]""", re.DOTALL)
+_INDENT = regex(r"[ \t]*")
+_SHEBANG_SHELL = regex(r"\b(?:ba|da|k|z|a)?sh\b")
+_MARKS = regex(r"""\\.|'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*"|['"#]""", re.DOTALL)
+_BRACKETS = regex(r"""\\.|'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*"|['"#\[\]]""", re.DOTALL)
 
 
 def read_source(path: str, shown: str) -> Source:

@@ -14,17 +14,18 @@ from buildflow.lang import refuse
 from buildflow.lang.lines import BLANKS, Logical, Reader, comment_start
 from buildflow.lang.statements import Attribute, Defaults, RecipeText, Statement
 from buildflow.lang.values import parse_attributes
+from buildflow.lazy import regex
 from buildflow.near import near
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-_ASSIGNMENT = re.compile(rf"({_NAME})(?:[ \t]+(=|\?=|\+=|~)|[ \t]*(::?=))")
-_TIGHT_ASSIGNMENT = re.compile(rf"({_NAME})=")
-_TIGHT_OPERATOR = re.compile(rf"({_NAME})([?+]=|~)")
-_JOINT = re.compile(rf"\([ \t]*({_NAME}(?:[ \t]*,[ \t]*{_NAME})*)[ \t]*,?[ \t]*\)[ \t]*(=|::?=|\?=|\+=|~)")
-_INCLUDE = re.compile(r"include(\??)[ \t]+(?=[<\"'])")
-_DEFAULTS = re.compile(r"\[[ \t]*defaults[ \t]*:")
-_MARKS = re.compile(r"""\\.|'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*"|[{}():]""", re.DOTALL)
-_OTHER_NAMES = re.compile(r"([^\s:=]+)[ \t]*(?:[?+]|::?)?=")
+_ASSIGNMENT = regex(rf"({_NAME})(?:[ \t]+(=|\?=|\+=|~)|[ \t]*(::?=))")
+_TIGHT_ASSIGNMENT = regex(rf"({_NAME})=")
+_TIGHT_OPERATOR = regex(rf"({_NAME})([?+]=|~)")
+_JOINT = regex(rf"\([ \t]*({_NAME}(?:[ \t]*,[ \t]*{_NAME})*)[ \t]*,?[ \t]*\)[ \t]*(=|::?=|\?=|\+=|~)")
+_INCLUDE = regex(r"include(\??)[ \t]+(?=[<\"'])")
+_DEFAULTS = regex(r"\[[ \t]*defaults[ \t]*:")
+_MARKS = regex(r"""\\.|'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*"|[{}():]""", re.DOTALL)
+_OTHER_NAMES = regex(r"([^\s:=]+)[ \t]*(?:[?+]|::?)?=")
 
 
 class Line(NamedTuple):

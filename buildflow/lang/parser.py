@@ -16,11 +16,12 @@ from buildflow.lang.outline import Line, outline
 from buildflow.lang.statements import Assign, Include, Pattern, RuleStatement, Statement
 from buildflow.lang.values import FUNCTIONS, closing_parenthesis, parse_attributes, parse_value
 from buildflow.lang.words import one_word, raw_words, refuse_constraints, split_words
+from buildflow.lazy import regex
 from buildflow.template import HOLE, Glob, Word
 
 __all__ = ["parse", "parse_attributes", "parse_value"]
 
-_COMMENT = re.compile(r"(?:^|[ \t\r\f\v])#")
+_COMMENT = regex(r"(?:^|[ \t\r\f\v])#")
 
 
 def parse(source: Source, known: Container[str] = ()) -> list[Statement]:
@@ -214,7 +215,7 @@ def _rule(entry: Line, assigned: Container[str]) -> RuleStatement:
     )
 
 
-_PLAIN_WORD = re.compile(r"[A-Za-z0-9_./{}+~@^-]+")
+_PLAIN_WORD = regex(r"[A-Za-z0-9_./{}+~@^-]+")
 
 
 def _rule_words(

@@ -12,12 +12,13 @@ from typing import Union
 
 from buildflow.errors import FlowError, Span
 from buildflow.lang.statements import RecipeText
+from buildflow.lazy import regex
 from buildflow.recipe.heredocs import Heredoc, HeredocScanner, ends
 from buildflow.template import Hole
 
 Place = Callable[[int, int], Union[Span, None]]
 
-_FIRST = re.compile(r"[-.&]?[A-Za-z_][A-Za-z0-9_]*")
+_FIRST = regex(r"[-.&]?[A-Za-z_][A-Za-z0-9_]*")
 
 # A line that begins with one of these words, more text behind it.
 _MAKE_WORDS = {
@@ -76,7 +77,7 @@ _DIRECTIVES = {
     "shell": "write the files in one line, `targets: inputs`, and the commands indented below it",
 }
 _RULE_PARTS = "input output shell params threads resources wildcard_constraints conda envmodules wrapper".split()
-_IN_RECIPE = re.compile(rf"^[ \t]*(?:{'|'.join(_RULE_PARTS)}):(?=[ \t]|$)", re.MULTILINE)
+_IN_RECIPE = regex(rf"^[ \t]*(?:{'|'.join(_RULE_PARTS)}):(?=[ \t]|$)", re.MULTILINE)
 
 _SNAKEMAKE_CALLS = {
     "expand": "write the pattern itself, `out/{name}.txt`: in an input, a name that the target does not bind expands",
@@ -91,7 +92,7 @@ _SNAKEMAKE_CALLS = {
     "pipe": "write the path alone, and `[temp]` on the line above the rule",
     "glob_wildcards": "write `name = glob(data/{name}.txt)` on a line of its own",
 }
-_CALL = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*=)?([A-Za-z_]+)\(")
+_CALL = regex(r"(?:[A-Za-z_][A-Za-z0-9_]*=)?([A-Za-z_]+)\(")
 
 _MAKE_FUNCTIONS = {
     "wildcard": "a glob stands in an input as it is, `src/*.c`; its matches as a name: `name = glob(src/{name}.c)`",
@@ -99,13 +100,13 @@ _MAKE_FUNCTIONS = {
     "patsubst": "with `name = glob(src/{name}.c)`, the word `{name}.o` stands for one file for each",
     "foreach": "a word that holds a name stands for one word for each of its values: `out/{name}.txt`",
 }
-_MAKE_CALL = re.compile(
+_MAKE_CALL = regex(
     r"\$\((wildcard|shell|patsubst|foreach|subst|addprefix|addsuffix|filter-out|filter|sort|strip|call|eval|if|or|and"
     r"|notdir|dir|basename|suffix|firstword|lastword|wordlist|words|word|join|realpath|abspath|error|warning|info|origin"
     r")[ \t]"
 )
 
-_SNAKEMAKE_RULE = re.compile(r"(?:rule|checkpoint|module|subworkflow)[ \t]+\w+[ \t]*:|use[ \t]+rule[ \t]+[\w*][^:]*:")
+_SNAKEMAKE_RULE = regex(r"(?:rule|checkpoint|module|subworkflow)[ \t]+\w+[ \t]*:|use[ \t]+rule[ \t]+[\w*][^:]*:")
 _PYTHON_BLOCKS = frozenset("def class if elif for with".split())
 
 
@@ -291,11 +292,11 @@ def hole_hint(hole: Hole) -> str | None:
 
 # Recipes
 
-_AUTOMATIC = re.compile(r"\\.|\$\$|\$([@<^*])", re.DOTALL)
-_SUSPECT = re.compile(r"\$[@<^*]|^[ \t]*(?:[@-]|(?:" + "|".join(_RULE_PARTS) + r"):)", re.MULTILINE)
-_LEADING = re.compile(r"^[ \t]*([@-][@+-]*)[ \t]*(?=[\w./~$\"'{(])", re.MULTILINE)
-_FUNCTION = re.compile(r"(?:^|[\s;&|({])(?:function[ \t]+[\w:.-]+|[\w:.-]+[ \t]*\([ \t]*\))")
-_SET = re.compile(r"set(?:[ \t]+[-+]\w*o[ \t]+\w+|[ \t]+[-+]\w*[^\Wo])*[ \t]+(?:--(?=\s|$)|[^-+\s;&|#])")
+_AUTOMATIC = regex(r"\\.|\$\$|\$([@<^*])", re.DOTALL)
+_SUSPECT = regex(r"\$[@<^*]|^[ \t]*(?:[@-]|(?:" + "|".join(_RULE_PARTS) + r"):)", re.MULTILINE)
+_LEADING = regex(r"^[ \t]*([@-][@+-]*)[ \t]*(?=[\w./~$\"'{(])", re.MULTILINE)
+_FUNCTION = regex(r"(?:^|[\s;&|({])(?:function[ \t]+[\w:.-]+|[\w:.-]+[ \t]*\([ \t]*\))")
+_SET = regex(r"set(?:[ \t]+[-+]\w*o[ \t]+\w+|[ \t]+[-+]\w*[^\Wo])*[ \t]+(?:--(?=\s|$)|[^-+\s;&|#])")
 _AUTOMATIC_HINTS = {
     "@": "write `{out}`",
     "<": "write `{in[0]}`, or name the input: `src=path` in the rule's line, `{src}` here",

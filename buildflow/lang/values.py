@@ -9,17 +9,18 @@ from buildflow.errors import FlowError, Source, Span
 from buildflow.lang import refuse
 from buildflow.lang.statements import Attribute, Call, Term
 from buildflow.lang.words import Place, one_word, raw_end, raw_words, refuse_constraints, skip_space, unclosed
+from buildflow.lazy import regex
 from buildflow.near import near
 from buildflow.template import HOLE, Part, Word, hole_of
 
 FUNCTIONS = ("glob", "table", "lines", "config", "env", "shell")
 
-_CALL = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\(")
-_SHELL = re.compile(r"(?<![^ \t,])shell\(")
-_MARKS = re.compile(r"""\\.|'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*"|['"()\[\]{},]""", re.DOTALL)
-_SHELL_HOLE = re.compile(r"(?<![$%\\])(?:\{(?=" + HOLE.pattern + r"\})|" + HOLE.pattern + ")")
+_CALL = regex(r"([A-Za-z_][A-Za-z0-9_]*)\(")
+_SHELL = regex(r"(?<![^ \t,])shell\(")
+_MARKS = regex(r"""\\.|'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*"|['"()\[\]{},]""", re.DOTALL)
+_SHELL_HOLE = regex(r"(?<![$%\\])(?:\{(?=" + HOLE.pattern + r"\})|" + HOLE.pattern + ")")
 _BLANKS = " \t\r\n\f\v"
-_ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_ATTRIBUTE = regex(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def parse_value(

@@ -12,6 +12,7 @@ from typing import Union
 
 from buildflow.errors import FlowError, Span
 from buildflow.lang import refuse
+from buildflow.lazy import regex
 from buildflow.template import HOLE, Glob, Part, Word, hole_of
 
 Place = Callable[[int, int], Union[Span, None]]
@@ -23,10 +24,10 @@ _MOST_WORK = 20_000_000
 _DEEPEST = 64
 
 _QUOTED = r"""'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*"|\\."""
-_RAW = re.compile(r"""(?:[^ \t\n\r\f\v'"\\]+|""" + _QUOTED + r"|\\\Z)+", re.DOTALL)
-_SPACE = re.compile(r"[ \t\n\r\f\v]*")
-_SPECIAL = re.compile(r"""['"\\{}*?$]""")
-_TOKEN = re.compile(
+_RAW = regex(r"""(?:[^ \t\n\r\f\v'"\\]+|""" + _QUOTED + r"|\\\Z)+", re.DOTALL)
+_SPACE = regex(r"[ \t\n\r\f\v]*")
+_SPECIAL = regex(r"""['"\\{}*?$]""")
+_TOKEN = regex(
     _QUOTED
     + r"|\$(?P<dollar>[({])(?P<variable>[A-Za-z_][A-Za-z0-9_]*)[)}]|\$\{|(?P<hole>"
     + HOLE.pattern
@@ -34,16 +35,16 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _IN_SINGLE = r"\$(?P<dollar>[({])(?P<variable>[A-Za-z_][A-Za-z0-9_]*)[)}]|\$\{|\{\{|\}\}|(?P<hole>" + HOLE.pattern + ")"
-_SINGLE = re.compile(_IN_SINGLE)  # here a backslash is text
-_DOUBLE = re.compile(_IN_SINGLE + r"|\\.", re.DOTALL)
-_SEQUENCE = re.compile(
+_SINGLE = regex(_IN_SINGLE)  # here a backslash is text
+_DOUBLE = regex(_IN_SINGLE + r"|\\.", re.DOTALL)
+_SEQUENCE = regex(
     r"(?:(-?[0-9]{1,18})\.\.(-?[0-9]{1,18})|([a-z])\.\.([a-z])|([A-Z])\.\.([A-Z]))(?:\.\.(-?[0-9]{1,18}))?"
 )
-_SEQUENCE_START = re.compile(r"-?[0-9]*\.\.")
-_LABEL = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
-_CONSTRAINT = re.compile(_QUOTED + r"|[{}\[(+*^$\\]", re.DOTALL)
-_NAME_AND_COMMA = re.compile(r"\{[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*,")
-_NAME_IN_BRACES = re.compile(r"""\{[*!]?([A-Za-z_][A-Za-z0-9_]*)[^{},'"\\]*\}""")
+_SEQUENCE_START = regex(r"-?[0-9]*\.\.")
+_LABEL = regex(r"([A-Za-z_][A-Za-z0-9_]*)=")
+_CONSTRAINT = regex(_QUOTED + r"|[{}\[(+*^$\\]", re.DOTALL)
+_NAME_AND_COMMA = regex(r"\{[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*,")
+_NAME_IN_BRACES = regex(r"""\{[*!]?([A-Za-z_][A-Za-z0-9_]*)[^{},'"\\]*\}""")
 
 
 def raw_words(text: str, place: Place, start: int = 0) -> Iterator[tuple[int, int]]:

@@ -17,20 +17,15 @@ if TYPE_CHECKING:
     from buildflow.decide import Decider
 
 
-def record(decider: Decider, folder: str, request: str, temporary: set[int]) -> bool:
-    """Take the snapshot of a finished build. False, and none is left, where this build cannot have one.
-
-    `temporary`: the numbers of outputs that are not placed in the workspace. Every signature must be the one that the
-    state has with the digest that was used: what changed since is not vouched for.
-    """
+def record(decider: Decider, folder: str, request: str, temporary: set[int]) -> Snapshot | None:
+    """Write the snapshot of a finished build (see `collected`), or remove what is there where it cannot have one."""
     path = place_of(folder, request)
-    collector = _Collector(decider, request)
-    if not collector.collect(temporary):
+    snapshot = collected(decider, request, temporary)
+    if snapshot is None:
         for name in (path, f"{path}.plan"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
-        return False
-    snapshot = collector.snapshot
+        return None
     if snapshot.numbers:
         snapshot.tag = os.urandom(8)
         resolver, plan = decider.resolver, decider.plan
@@ -38,7 +33,17 @@ def record(decider: Decider, folder: str, request: str, temporary: set[int]) -> 
         os.makedirs(os.path.dirname(path), exist_ok=True)
         stored.write(plan, wildcards, f"{path}.plan", snapshot.tag)
     snapshot.write(path)
-    return True
+    return snapshot
+
+
+def collected(decider: Decider, request: str, temporary: set[int]) -> Snapshot | None:
+    """The snapshot of a finished build; None where this build cannot have one.
+
+    `temporary`: the numbers of outputs that are not placed in the workspace. Every signature must be the one that the
+    state has with the digest that was used: what changed since is not vouched for.
+    """
+    collector = _Collector(decider, request)
+    return collector.snapshot if collector.collect(temporary) else None
 
 
 def amend(snapshot: Snapshot, decider: Decider, files: list[int]) -> bool:

@@ -147,7 +147,7 @@ def changes(snapshot: Snapshot, root: str) -> list[int] | None:
         os.chdir(root)  # relative names are shorter for the kernel too
         try:
             found = _changes(snapshot)
-            return found if found is not None and _commands(snapshot, root) else None
+            return found if found is not None and commands_hold(snapshot, root) else None
         finally:
             os.chdir(here)
     except (OSError, ValueError):
@@ -250,7 +250,8 @@ def _differing(files: list[str], signatures: Signatures, linked: set[int], first
             i += 1
 
 
-def _commands(snapshot: Snapshot, root: str) -> bool:
+def commands_hold(snapshot: Snapshot, root: str) -> bool:
+    """Whether the commands that the plan was read from give what they gave."""
     if not snapshot.commands:
         return True
     from buildflow.errors import FlowError

@@ -6,11 +6,11 @@ In any doubt it is no, and bash runs the recipe with the same result. Filling be
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from buildflow.errors import FlowError
+from buildflow.lazy import regex
 from buildflow.recipe.roles import KEYWORDS
 from buildflow.template import Hole
 
@@ -25,7 +25,7 @@ BUILTINS = frozenset(
 )
 # Unquoted, these mean something to bash (`#` and `!` depend on where they stand).
 _SPECIAL = frozenset("$`*?[~;&|()")
-_BLANK = re.compile(r"(?:[ \t\n]|\\\n|#[^\n]*(?=\n|\Z))*")  # blanks, continuations and comments
+_BLANK = regex(r"(?:[ \t\n]|\\\n|#[^\n]*(?=\n|\Z))*")  # blanks, continuations and comments
 # Bash opens these itself.
 _SPECIAL_FILES = ("/dev/tcp/", "/dev/udp/", "/dev/fd/", "/dev/std")
 

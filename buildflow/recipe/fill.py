@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Union
 
+from buildflow.lazy import regex
 from buildflow.recipe import command, mentions
 from buildflow.recipe.mentions import Candidate, Mention
 from buildflow.recipe.roles import Role, Word
@@ -21,25 +22,25 @@ Values = Callable[[Hole], Sequence[str]]
 # The rows of values that several holes of one word have together; None: their product.
 Rows = Callable[[tuple[Hole, ...]], "Sequence[Sequence[str]] | None"]
 
-_TOKEN = re.compile(r"\{(\{!?[A-Za-z_][A-Za-z0-9_]*(?:\[-?[0-9]+\])?(?:\.[A-Za-z_][A-Za-z0-9_]*)?\})\}|" + HOLE.pattern)
+_TOKEN = regex(r"\{(\{!?[A-Za-z_][A-Za-z0-9_]*(?:\[-?[0-9]+\])?(?:\.[A-Za-z_][A-Za-z0-9_]*)?\})\}|" + HOLE.pattern)
 # Which values may stand as they are: each is a `fullmatch`.
-_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+").fullmatch
-_SAFE_NO_NUMBER = re.compile(r"(?![0-9]+\Z)[A-Za-z0-9_@%+=:,./-]+").fullmatch
-_SAFE_IN_BRACES = re.compile(r"(?!\.|.*\.\.)[A-Za-z0-9_@%+=:./-]+(?<!\.)").fullmatch
-_SAFE_DOUBLE = re.compile(r"[^\\$`\"]*").fullmatch
-_SAFE_SINGLE = re.compile(r"[^']*").fullmatch
-_ANY = re.compile(r".*", re.DOTALL).fullmatch
-_NEVER = re.compile(r"(?!)").fullmatch
+_SAFE = regex(r"[A-Za-z0-9_@%+=:,./-]+").fullmatch
+_SAFE_NO_NUMBER = regex(r"(?![0-9]+\Z)[A-Za-z0-9_@%+=:,./-]+").fullmatch
+_SAFE_IN_BRACES = regex(r"(?!\.|.*\.\.)[A-Za-z0-9_@%+=:./-]+(?<!\.)").fullmatch
+_SAFE_DOUBLE = regex(r"[^\\$`\"]*").fullmatch
+_SAFE_SINGLE = regex(r"[^']*").fullmatch
+_ANY = regex(r".*", re.DOTALL).fullmatch
+_NEVER = regex(r"(?!)").fullmatch
 _Matcher = Callable[[str], object]
 
-_ESCAPED_IN_TICKS = re.compile(r"[\\$`]")
-_ESCAPED_IN_DOUBLE = re.compile(r"[\\$`\"]")
+_ESCAPED_IN_TICKS = regex(r"[\\$`]")
+_ESCAPED_IN_DOUBLE = regex(r"[\\$`\"]")
 # Within another substitution, bash 5.2 looks for the end of these even where they are quoted: they are cut in two.
-_BEGINS = re.compile(r"([$<>])(?=[({])")
-_BEGINS_IN_DOUBLE = re.compile(r"([<>])(?=\()")
-_OPEN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\(?:x[0-9a-fA-F]?|[0-7]{1,2}|u[0-9a-fA-F]{0,3}|U[0-9a-fA-F]{0,7}|c)\Z")
-_MORE_NAME = re.compile(r"[A-Za-z0-9_{]")
-_REDIRECTED = re.compile(r"(?:\\\n)*[<>]")
+_BEGINS = regex(r"([$<>])(?=[({])")
+_BEGINS_IN_DOUBLE = regex(r"([<>])(?=\()")
+_OPEN_ESCAPE = regex(r"(?<!\\)(?:\\\\)*\\(?:x[0-9a-fA-F]?|[0-7]{1,2}|u[0-9a-fA-F]{0,3}|U[0-9a-fA-F]{0,7}|c)\Z")
+_MORE_NAME = regex(r"[A-Za-z0-9_{]")
+_REDIRECTED = regex(r"(?:\\\n)*[<>]")
 _LITERAL = (Context.COMMENT, Context.DELIMITER)
 _ESCAPABLE = (Context.PLAIN, Context.PARAMETER, Context.DOUBLE_PARAMETER, Context.DOUBLE_PATTERN)
 

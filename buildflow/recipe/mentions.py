@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from posixpath import normpath
 from typing import TYPE_CHECKING, NamedTuple, Union
 
+from buildflow.lazy import regex
 from buildflow.recipe.command import BUILTINS, Insert
 from buildflow.recipe.roles import Role, Word
 from buildflow.recipe.shell import Context, Scan
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 RESERVED = frozenset("in out depfile log cpus mem gpus attempt".split())
 
-_PYTHON = re.compile(r"(?:python|pypy)[0-9.]*")
+_PYTHON = regex(r"(?:python|pypy)[0-9.]*")
 _INTERPRETERS = frozenset(
     """perl ruby Rscript bash sh dash ksh zsh node awk gawk mawk nawk julia php lua tclsh wish octave matlab
     source .""".split()

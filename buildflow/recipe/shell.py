@@ -11,18 +11,19 @@ import re
 from bisect import bisect_right
 from enum import Enum
 
+from buildflow.lazy import regex
 from buildflow.recipe.roles import ASSIGNMENT, Position, Word
 
 # A hole of a recipe; `${VAR}` is the shell's and `%{name}` curl's and git's.
-HOLE = re.compile(r"(?<![$%])\{(!?)([A-Za-z_][A-Za-z0-9_]*)(?:\[(-?[0-9]+)\])?(?:\.([A-Za-z_][A-Za-z0-9_]*))?\}")
+HOLE = regex(r"(?<![$%])\{(!?)([A-Za-z_][A-Za-z0-9_]*)(?:\[(-?[0-9]+)\])?(?:\.([A-Za-z_][A-Za-z0-9_]*))?\}")
 
-_OPERATOR = re.compile(r"&>>|&>|;;&|;;|;&|&&|\|\||\|&|[;&|]")
-_REDIRECTION = re.compile(r"<<<|<<-|<<|<>|<&|<|>>|>&|>\||>")
-_PLAIN_RUN = re.compile(r"[^\s;&|()<>\\'\"`$]+")
-_SOFT_RUN = re.compile(r"[^\\\"`$]+")
-_DELIMITER = re.compile(r"(?:\\.|'[^']*'|\"[^\"]*\"|[^\s;&|()<>'\"\\])+", re.DOTALL)
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PARAMETER = re.compile(r"[!#]?(?:[A-Za-z0-9_]+|[@*?$!#-])?(?:\[[^]]*\])?")
+_OPERATOR = regex(r"&>>|&>|;;&|;;|;&|&&|\|\||\|&|[;&|]")
+_REDIRECTION = regex(r"<<<|<<-|<<|<>|<&|<|>>|>&|>\||>")
+_PLAIN_RUN = regex(r"[^\s;&|()<>\\'\"`$]+")
+_SOFT_RUN = regex(r"[^\\\"`$]+")
+_DELIMITER = regex(r"(?:\\.|'[^']*'|\"[^\"]*\"|[^\s;&|()<>'\"\\])+", re.DOTALL)
+_NAME = regex(r"[A-Za-z_][A-Za-z0-9_]*")
+_PARAMETER = regex(r"[!#]?(?:[A-Za-z0-9_]+|[@*?$!#-])?(?:\[[^]]*\])?")
 _MAX_DEPTH = 60  # of nested substitutions; deeper ones are read as plain text
 
 

@@ -87,7 +87,8 @@ class ClusterWorker(Worker):
         self._submitting: Live | None = None
         self._asking = False
         self._next_look = self._next_poll = self._next_history = 0.0
-        self._look_step, self._poll_step = 0.02, FIRST_POLL
+        self._first_poll = min(FIRST_POLL, self.longest_poll)
+        self._look_step, self._poll_step = 0.02, self._first_poll
         self._stopping: float | None = None
         self._detached = False
         self._looked_at_old = False
@@ -319,7 +320,7 @@ class ClusterWorker(Worker):
 
     def _later(self, live: Live) -> None:
         """Submit once more, unless it turns out that the queue has it: its answer may have been lost."""
-        delay = min(2.0 ** min(self._refusals, 5), 20.0)
+        delay = min(2.0 ** min(self._refusals, 5), 2 * self.longest_poll)
 
         def again(seen: Seen | None, answer: Answer) -> None:
             if seen is None:
@@ -353,10 +354,11 @@ class ClusterWorker(Worker):
 
     def _soon(self) -> None:
         """Something happens: look closely."""
-        self._look_step, self._poll_step = 0.02, FIRST_POLL
+        self._look_step, self._poll_step = 0.02, self._first_poll
         now = time.monotonic()
         self._next_look = min(self._next_look, now + self._look_step)
-        self._next_poll = max(self._next_poll, now + FIRST_POLL) if self._next_poll > now else now + FIRST_POLL
+        soon = now + self._first_poll
+        self._next_poll = soon if self._next_poll < now else min(self._next_poll, soon)
 
     def _look_at_files(self) -> None:
         """Take the ends that nodes have told of."""
@@ -482,7 +484,7 @@ class ClusterWorker(Worker):
             if now >= self._next_history:
                 self._asking = True
                 live.asked += 1
-                self._next_history = now + 1.0
+                self._next_history = now + min(1.0, self.longest_poll)
                 self.history(live, lambda found: self._remembered(live, found))
             return
         for number, told in list(live.stopped.items()):

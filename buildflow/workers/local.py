@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ GRACE = 5.0
 DIRECT = 8
 """Tasks that the loop starts itself; after these a process beside it does, since loading a program takes as long as all
 else that the loop does for a job."""
+
+CLEANUP = 30.0
+"""Seconds that the removal of a container may take."""
 
 _BUSY_TRIES = 20
 
@@ -173,7 +177,10 @@ class LocalWorker(Worker):
         if self._spawner is None:
             from buildflow.workers.spawner import Channel
 
-            self._spawner = Channel()
+            try:
+                self._spawner = Channel()
+            except OSError:
+                return self._directly(task)
             self._poll.register(self._spawner.fileno(), select.POLLIN)
         redirections = [tuple(r) for r in command.redirections]
         started = time.monotonic()
@@ -185,15 +192,19 @@ class LocalWorker(Worker):
         except OSError:  # it was killed: the loop hears of it, and this task goes the other way
             sent = False
         if not sent:
-            self._started, before = 0, self._started
-            try:
-                return self._spawn(task)
-            finally:
-                self._started = before
+            return self._directly(task)
         running = _Running(task, None, 0, started)
         running.spawned = True
         self.running[_SPAWNED - task.number] = running
         return None
+
+    def _directly(self, task: Task) -> tuple[int, str] | None:
+        """Start a process without the spawner."""
+        self._started, before = 0, self._started
+        try:
+            return self._spawn(task)
+        finally:
+            self._started = before
 
     def _heard(self) -> None:
         """What the spawner tells."""
@@ -207,7 +218,7 @@ class LocalWorker(Worker):
             task = running.task
             if kind == "end":
                 status, _, runtime = rest
-                self.ended.append(End(task, status, running.timed_out, running.stopped, None, runtime))
+                self._end(End(task, status, running.timed_out, running.stopped, None, runtime))
                 continue
             code, message = rest
             if running.stopped:
@@ -221,11 +232,16 @@ class LocalWorker(Worker):
     def _lost(self) -> None:
         """The spawner was killed: its jobs may still run, and nobody learns how they end."""
         assert self._spawner is not None
+        ready = self._spawner.ready
         self._poll.unregister(self._spawner.fileno())
         self._spawner.close()
         self._spawner = None
         for label in [label for label, running in self.running.items() if running.spawned]:
             running = self.running.pop(label)
+            if not ready:  # it cannot be had here: it has not looked at a task yet
+                self.direct = sys.maxsize
+                self._begin(running.task)
+                continue
             self.ended.append(End(running.task, 1, error="the process that had started it was killed"))
 
     @staticmethod
@@ -417,7 +433,18 @@ class LocalWorker(Worker):
         process.returncode = code
         wall = time.monotonic() - running.started
         runtime = running.usage.runtime(wall)
-        self.ended.append(End(running.task, code, running.timed_out, running.stopped, error, runtime))
+        self._end(End(running.task, code, running.timed_out, running.stopped, error, runtime))
+
+    def _end(self, end: End) -> None:
+        """A process has ended. Where it did not end by itself, what its environment started elsewhere may live on."""
+        command = end.task.command
+        if command.cleanup and (end.status < 0 or end.timed_out or end.stopped):
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                subprocess.run(
+                    command.cleanup, env=command.env, timeout=CLEANUP, stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+        self.ended.append(end)
 
     def _warm_events(self) -> None:
         assert self._pool is not None

@@ -112,6 +112,8 @@ class Worker(ClusterWorker):
         psij = _psij()
         task = next(task for task in live.submission.tasks if task is not None)
         attributes, exclusive = self._attributes(task)
+        if self.subtype == "slurm":  # PSI/J itself gives no name on
+            attributes.set_custom_attribute("slurm.job-name", f"{live.submission.token}.{element}")
         return psij.JobSpec(
             name=f"{live.submission.token}.{element}", executable="/bin/sh", arguments=["-c", f"{node} {element}"],
             directory="/", resources=_resources(task, exclusive), attributes=attributes,

@@ -4,9 +4,9 @@
 
 The driver and it talk over a socket that keeps messages apart; a message is one marshalled tuple. From the driver:
 `("run", number, program, argv, env, cwd, log, redirections)` with the descriptors that the job keeps open, and
-`("signal", number, signal)`. To the driver: `("end", number, status, wall, usage)` and `("never", number, errno,
-message)`. Each job is a session of its own, which is ended with its first process. When the driver is gone this process
-goes too, and jobs that still run are left to end by themselves.
+`("signal", number, signal)`. To the driver: `("ready",)` before anything is read, `("end", number, status, wall,
+usage)` and `("never", number, errno, message)`. Each job is a session of its own, which is ended with its first
+process. When the driver is gone this process goes too, and jobs that still run are left to end by themselves.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Spawner:
             streams = open_streams(cwd, log, redirections, self.null)
         except NotOpened as problem:
             error: Any = problem.args[0]
-            self._tell("never", number, 0, f"{error.filename}: {error.strerror}")
+            self.tell("never", number, 0, f"{error.filename}: {error.strerror}")
             return
         try:
             os.chdir(cwd)
@@ -150,11 +150,11 @@ class Spawner:
                 except OSError as error:
                     # A script that was just written: another process has it open still.
                     if error.errno != errno.ETXTBSY or attempt == BUSY_TRIES:
-                        self._tell("never", number, error.errno or errno.EIO, "")
+                        self.tell("never", number, error.errno or errno.EIO, "")
                         return
                     time.sleep(0.01)
         except OSError as error:
-            self._tell("never", number, error.errno or errno.EIO, "")
+            self.tell("never", number, error.errno or errno.EIO, "")
             return
         finally:
             for fd in streams[3:]:
@@ -173,9 +173,10 @@ class Spawner:
         self.poll.unregister(fd)
         os.close(fd)
         usage = job.usage.runtime(wall)
-        self._tell("end", job.number, os.waitstatus_to_exitcode(status), wall, usage)
+        self.tell("end", job.number, os.waitstatus_to_exitcode(status), wall, usage)
 
-    def _tell(self, *message: Any) -> None:
+    def tell(self, *message: Any) -> None:
+        """Send the driver a message."""
         try:
             self.channel.send(marshal.dumps(message))
         except OSError:
@@ -194,15 +195,18 @@ def serve(descriptor: int) -> None:
     """What the process does. `descriptor`: its end of the socket."""
     os.set_inheritable(descriptor, False)  # a job that held it would hide this process's end from the driver
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Spawner(socket.socket(fileno=descriptor)).serve()
+    spawner = Spawner(socket.socket(fileno=descriptor))
+    spawner.tell("ready")
+    spawner.serve()
 
 
 class Channel:
-    """The driver's end: starts the process, which is ready when the first message is read."""
+    """The driver's end: starts the process. OSError where that cannot be. `ready`: whether it was heard from."""
 
     def __init__(self) -> None:
         import subprocess
 
+        self.ready = False
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         text = f"import sys; sys.path.insert(0, {root!r}); from buildflow.workers.spawner import serve; serve({{}})"
@@ -238,7 +242,11 @@ class Channel:
                 return found or None
             if not data:
                 return found or None
-            found.append(marshal.loads(data))
+            message = marshal.loads(data)
+            if message[0] == "ready":
+                self.ready = True
+            else:
+                found.append(message)
             flags = socket.MSG_DONTWAIT
 
     def close(self) -> None:

@@ -56,9 +56,10 @@ def test_restoring_is_set_against_the_peers_build_from_nothing() -> None:
 def test_an_edit_is_set_against_its_own_nothing_to_do() -> None:
     results = Results()
     for wall, base in ((0.3, 0.2), (0.3, 0.1), (0.5, 0.25)):
-        results.add(Cell("chains", 10_000, "edit", "bflow"), Cost(wall, wall, 1), base)
+        results.add(Cell("chains", 10_000, "edit", "bflow"), Cost(wall, wall / 2, 1), Cost(base, base, 1))
     found = verdict(results, "one input edited of 10,000")
     assert (found.found, found.least, found.most, found.word) == (2.0, pytest.approx(1.5), pytest.approx(3.0), "met")
+    assert found.cpu == 1.0
 
 
 def test_a_cold_plan_is_judged_by_time_and_memory() -> None:
@@ -206,7 +207,7 @@ def test_a_wrong_option_is_refused(words: list[str], capsys: pytest.CaptureFixtu
 
 
 def test_the_command_measures_and_writes(tmp_path: Path) -> None:
-    words = "--only single,chains --sizes 4,8 --rounds 1 --looks 1 --saves 2 --tools ninja,make".split()
+    words = "--only single,chains --sizes 4,8 --rounds 1 --looks 1 --saves 2 --tools ninja".split()
     places = ["--out", str(tmp_path / "out"), "--scratch", str(tmp_path / "scratch")]
     command = [sys.executable, "-m", "benchmarks", *words, *places]
     ran = subprocess.run(command, cwd=CHECKOUT, text=True, capture_output=True)

@@ -17,11 +17,10 @@ from benchmarks.shapes import SHAPES
 from benchmarks.tools import TOOLS, Bflow
 from benchmarks.trees import Tree, edit
 
-SIZES = {"chains": 6, "bash-chains": 6, "gather": 5, "lattice": 90, "rules": 4, "compiles": 2, "huge": 4, "single": 1,
-         "slurm": 4}  # fmt: skip
+SIZES = {"chains": 6, "bash-chains": 6, "gather": 5, "lattice": 90, "rules": 4, "compiles": 2, "huge": 4, "single": 1}
 
 
-@pytest.fixture(params=SHAPES)
+@pytest.fixture(params=SIZES)
 def tree(request: pytest.FixtureRequest) -> Tree:
     shape = SHAPES[request.param]
     return shape.make(SIZES[shape.name])

@@ -60,7 +60,8 @@ def calls(story: Story) -> list[str]:
 
 
 def test_the_id_is_asked_once_a_build(dock: Story) -> None:
-    dock.write("Flowfile", "n = a b\nall: {n}\n[env = docker://tools:1]\n{n}: in\n    cp {in} {out}; echo {n} >> {out}\n")
+    recipe = "cp {in} {out}; echo {n} >> {out}"
+    dock.write("Flowfile", f"n = a b\nall: {{n}}\n[env = docker://tools:1]\n{{n}}: in\n    {recipe}\n")
     assert dock.build().ran == 2
     assert sorted(calls(dock)) == ["image", "ps", "run", "run"]
     assert "nothing to do" in dock.bflow("build").err

@@ -22,7 +22,7 @@ def warm(tmp_path: Path) -> Iterator[Warm]:
     start = tmp_path / "start"
     start.write_text(f'#!/bin/sh\nsetsid sh "$@" </dev/null >/dev/null 2>&1 &\necho $! >{tmp_path}/pid\n')
     start.chmod(0o755)
-    wait = ["sh", "-c", f"while kill -0 $(cat {tmp_path}/pid); do sleep 0.01; done"]
+    wait = ["sh", "-c", f"while readlink /proc/$(cat {tmp_path}/pid)/exe; do sleep 0.01; done"]  # (a zombie has none)
     (tmp_path / "work").mkdir()
     found = Warm([str(start)], wait, dict(os.environ), str(tmp_path / "work"))
     yield found

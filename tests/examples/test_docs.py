@@ -17,7 +17,7 @@ from story import CHECKOUT, Story
 PAGES = (
     "README.md",
     "ARCHITECTURE.md",
-    *(f"docs/{n}.md" for n in ("flowfile", "caching", "rules", "from-make", "from-snakemake")),
+    *(f"docs/{n}.md" for n in ("flowfile", "caching", "rules", "workers", "from-make", "from-snakemake")),
 )
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")

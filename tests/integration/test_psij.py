@@ -74,14 +74,17 @@ class TestPsijSlurm(Stories):
         assert "the queue refused it: " in ran.err
         assert "no-such-option" in ran.err
 
-    def test_what_a_job_asks_for_is_passed_on(self, project: Project) -> None:
-        project.write("""
-            [cpus = 2, mem = 300M, time = 10m, psij = comment=mine --exclusive]
-            asked.txt:
-                scontrol show job $SLURM_JOB_ID > {out}
+    def test_jobs_cancelled_before_they_began(self, project: Project) -> None:
+        project.many(14, f"touch {project.story.home / 'started'}; sleep 100")
+        running = project.start("-k", "-o", "batch=1", "-o", "poll=1")
+        running.until(lambda: len(project.cluster.queued()) == 14, "all in the queue", 60)
+        running.until_exists(project.story.home / "started", 60)
+        project.cluster.cancel()
+        ran = running.wait(ok=1, timeout=120)
+        assert ran.failed == 14
+        assert ran.err.count("it was cancelled in the queue") == 14
 
-            [defaults: pass = SLURM_JOB_ID SLURM_CONF]
-        """)
+    def test_what_a_job_asks_for_is_passed_on(self, project: Project) -> None:
         project.write("""
             [cpus = 2, mem = 300M, time = 10m, psij = comment=mine --exclusive, pass = SLURM_CONF]
             asked.txt:

@@ -405,3 +405,33 @@ def test_the_end_of_the_spawner_is_told_and_survived(busy: Worker, tmp_path: Pat
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
     busy.start(sh(3, tmp_path, "exit 0"))
     assert ends(busy, 1)[3].status == 0
+
+
+@needs_pidfd
+def test_where_the_spawner_cannot_be_had_tasks_are_started_without(
+    busy: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    for number in range(3):
+        busy.start(sh(number, tmp_path, f"exit {number}"))
+    assert {number: end.status for number, end in ends(busy, 3).items()} == {0: 0, 1: 1, 2: 2}
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere"))
+    busy.direct = 0
+    busy.start(sh(4, tmp_path, "exit 4"))
+    assert ends(busy, 1)[4].status == 4
+
+
+@pytest.mark.parametrize("direct", [0, 8])
+def test_what_a_command_names_for_its_cleanup_is_run_where_it_did_not_end_by_itself(
+    tmp_path: Path, direct: int
+) -> None:
+    worker = Worker(4)
+    worker.direct = direct
+    for number, text in enumerate(("exit 0", "exit 3", "kill -KILL $$", "exec sleep 60")):
+        one = sh(number, tmp_path, text)
+        one.command.cleanup = ["/bin/sh", "-c", f"echo x >> {tmp_path}/cleaned.{number}"]
+        one.time = 0.2 if number == 3 else None
+        worker.start(one)
+    ends(worker, 4)
+    assert [(tmp_path / f"cleaned.{number}").exists() for number in range(4)] == [False, False, True, True]
+    worker.close()
