@@ -102,7 +102,7 @@ def main(words: list[str] | None = None) -> int:
     if given.before:
         tools.insert(1, Bflow(given.before, "before"))
     settings = Settings(given.rounds or 3, given.looks or 9, given.jobs, saves=given.saves, say=say)
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # also where SIGINT is ignored, as behind a `&`
     scratch = Scratch(given.scratch or default_parent(), given.keep)
     try:
         return measure_all(given, tools, scratch, settings)

@@ -18,6 +18,7 @@ from buildflow.errors import FlowError
 from buildflow.events import Stream
 from buildflow.execute import Executor
 from buildflow.failures import Failures
+from buildflow.goback import GoBack
 from buildflow.hooks_of import JobHooks
 from buildflow.landing import Landing
 from buildflow.launch import Launch
@@ -73,6 +74,8 @@ class Build:
         self.launch = Launch(self)
         self.landing = Landing(self)
         self.unchanged = None if again is None else Unchanged(self, again)
+        self.goback = GoBack(self)
+        self.look: Callable[[], float] | None = None  # called at each turn; the seconds until it is to be called again
         self.interrupts = 0
         self.stopping = False
         self._told_empty = 0
@@ -165,6 +168,7 @@ class Build:
             if schedule.grown and not self.stopping:
                 schedule.grown = False
                 self._resume()
+            due = self.look() if self.look is not None and not self.stopping else None
             launch.start_staged()
             launch.stage_ahead()
             timeout: float | None = None
@@ -191,7 +195,7 @@ class Build:
                 break
             if timeout is None and launch.jobserver is not None:
                 timeout = TURN
-            ends = crew.wait(timeout)
+            ends = crew.wait(timeout if due is None else due if timeout is None else min(timeout, due))
             if ends:
                 self.landing.ended(ends)
             else:

@@ -36,6 +36,8 @@ class Landing:
         if not build.hooks.some and not any(launch.is_alone(run) or failure(end, run.job) for run, end in runs):
             launch.start_staged()  # the next starts before the ended one is committed, unless that has more to say
         for run, end in runs:
+            if build.goback.ended(run):
+                continue
             try:
                 if run.job.rule.phony or run.job.rule.inplace:
                     self._exclusive(run, end)

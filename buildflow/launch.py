@@ -84,6 +84,28 @@ class Launch:
             lane.staged.clear()
         return found
 
+    def take_back(self, jobs: set[int]) -> None:
+        """Take back those of these jobs that have not started."""
+        for lane in self.crew.lanes.values():
+            if any(item[2] in jobs for item in lane.to_run):
+                lane.to_run = [item for item in lane.to_run if item[2] not in jobs]
+                heapq.heapify(lane.to_run)
+            for run in [run for run in lane.staged if run.job.number in jobs]:
+                lane.staged.remove(run)
+                self.build.executor.give_back(run)
+        self.exclusive = [number for number in self.exclusive if number not in jobs]
+
+    def end(self, jobs: set[int]) -> set[int]:
+        """Those of these jobs that run: their worker is told to end them, if it can."""
+        found = set()
+        for lane in self.crew.lanes.values():
+            for number in jobs & lane.running.keys():
+                run = lane.running[number][0]
+                assert run.task is not None
+                lane.worker.end(run.task)
+                found.add(number)
+        return found
+
     def check_limits(self, jobs: Iterable[int]) -> None:
         """Note which of these jobs are known to ask for more than there is."""
         self.over = over_limits(lambda job: self.crew.lane(job).resources, self.build.decider, jobs)

@@ -58,22 +58,28 @@ class Inbox:
         self.lost = False
         self._touched: dict[str, Touch] = {}
         self._writing: dict[str, tuple[float, bool]] = {}  # not closed yet: the last event, and whether it is new
+        self._complete: set[str] = set()  # closed, or moved to their places
         self._lock = threading.Lock()
         self._awake = False
         self._read, self._write = os.pipe()
 
     def add(self, kind: str, path: str, folder: bool = False, *, closes: bool = False) -> None:
-        """Something happened to `path`: it was created, deleted, modified or closed. `closes`: closing is told too."""
+        """Something happened to `path`: it was created, deleted, modified, closed, or moved there. `closes`: closing is
+        told too."""
         with self._lock:
             known = self._touched.get(path)
             if known is None:
-                self._touched[path] = Touch(kind == "created", folder)
+                self._touched[path] = Touch(kind in ("created", "moved"), folder)
             elif folder and not known.folder:
                 self._touched[path] = known._replace(folder=True)
             if closes and not folder and kind in ("created", "modified"):
                 self._writing[path] = (time.monotonic(), kind == "created")
             else:
                 self._writing.pop(path, None)
+            if kind in ("closed", "moved"):
+                self._complete.add(path)
+            elif kind == "deleted":
+                self._complete.discard(path)
         self.wake()
 
     def lose(self) -> None:
@@ -88,17 +94,21 @@ class Inbox:
         if not awake:
             os.write(self._write, b"x")
 
-    def sleep(self, timeout: float | None) -> None:
-        """Wait until something comes, or for `timeout` seconds."""
-        if select.select([self._read], [], [], timeout)[0]:
-            with self._lock:
-                os.read(self._read, 16)
-                self._awake = False
+    def sleep(self, timeout: float | None) -> bool:
+        """Wait until something comes, or for `timeout` seconds; whether something came."""
+        if not select.select([self._read], [], [], timeout)[0]:
+            return False
+        with self._lock:
+            os.read(self._read, 16)
+            self._awake = False
+        return True
 
     def take(self) -> dict[str, Touch]:
         """All that was touched since the last time, by absolute path."""
         with self._lock:
             taken, self._touched = self._touched, {}
+            if len(self._complete) > len(taken):
+                self._complete.intersection_update(taken)
             if self._writing:
                 recent = time.monotonic() - PATIENCE
                 self._writing = {path: found for path, found in self._writing.items() if found[0] > recent}
@@ -119,6 +129,11 @@ class Inbox:
             if not stat.S_ISREG(st.st_mode) or st.st_size:
                 return None
         return moment
+
+    def is_complete(self, path: str) -> bool:
+        """Whether a file stands at a path, and whoever wrote it has closed it or moved it there."""
+        with self._lock:
+            return path in self._complete and path not in self._writing and os.path.isfile(path)
 
     def close(self) -> None:
         os.close(self._read)
@@ -357,8 +372,8 @@ class Lookout:
                 self._gone.add(path)
             self.inbox.add("deleted", path, folder)
         if kind == "moved":
-            kind, path = "created", os.fsdecode(event.dest_path)
-        if kind == "created" and folder:
+            path = os.fsdecode(event.dest_path)
+        if kind in ("created", "moved") and folder:
             self._made_folders = True
             self._appeared(path)
         if kind != "deleted":

@@ -377,6 +377,8 @@ class Element:
                 usage.sample(now)
         kill_group(process.pid, signal.SIGKILL)  # before it is reaped: the group's number is still ours
         told["status"] = process.wait()
+        if self.told_to_end and told["status"] != 0 and not told["timed_out"]:
+            told["stopped"] = True  # a queue signals all processes, so the task may hear of it first
         if mem and usage.now > mem and told["status"] == -signal.SIGKILL:
             told["memory"] = True
 

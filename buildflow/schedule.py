@@ -95,6 +95,23 @@ class Schedule:
         if self.waiting[job] == 0 and self.status[job] == NEW and job not in self.resolver.deferred:
             self.make_ready(job)
 
+    def reopen(self, jobs: set[int]) -> None:
+        """Bring these jobs, which hold all that need one of them (but for some that still run), to their beginning."""
+        for job in jobs:
+            self._release(job)
+        self.ready = [item for item in self.ready if item[2] not in jobs]
+        heapq.heapify(self.ready)
+        self._reconnected |= jobs  # some are connected already
+        for job in jobs:
+            if self.status[job] == DONE:
+                self.dependents[job] = []
+            self.status[job] = NEW
+        for job in jobs:
+            self._connect(job)
+        for job in sorted(jobs):
+            if self.waiting[job] == 0 and self.status[job] == NEW:
+                self.make_ready(job)
+
     def _connect(self, job: int) -> None:
         missing = 0
         for before in self.plan.dependencies(job):

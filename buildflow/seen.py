@@ -39,6 +39,7 @@ class Seen:
         self.started = time.time_ns()
         self.ended = 0
         self.whole = False  # whether the plan was made and carried out to its end, so that it knows all that it reads
+        self.kept = False  # whether the plan is that of the build before
         self.plan = Plan()
         self.disk: Disk | None = None
         self.ignore = Ignore(root, gitignore=True)
@@ -69,6 +70,13 @@ class Seen:
         """The state was read."""
         self.disk = disk
         self._before = dict(disk.state.files)
+
+    def keep(self, previous: Seen) -> None:
+        """The plan is the one that was made before, from what was read then."""
+        self.kept = True
+        self.plan, self.ignore = previous.plan, previous.ignore
+        self.files, self.absent, self.folders = previous.files, previous.absent, previous.folders
+        self._made, self._above, self._above_outputs = previous._made, previous._above, previous._above_outputs
 
     def planned(self, plan: Plan, reads: Reads) -> None:
         """The plan is made (or as far as it could be); called again once it is known in full."""
@@ -201,8 +209,39 @@ class Seen:
         if gone and strongest < SURE:
             lost = self._lost_below(gone)
             if lost is not None:
-                return [*found, lost], SURE
-        return found, strongest
+                found, strongest = [*found, lost], SURE
+        return [*found, *(name for name in gone if name not in found)], strongest
+
+    def overtaken(self, touched: Mapping[str, Touch]) -> dict[str, tuple[Signature, bytes | None]]:
+        """While a build runs: the sources that jobs read and that hold something else than it found, with what they hold
+        (signature and, of files up to `HASHED`, digest)."""
+        found = {}
+        for name in touched:
+            f = self.plan.ids.get(name)
+            if f is None or self.plan.maker[f] >= 0 or name in self.files:
+                continue
+            now = self._signature(name)
+            if now is None or now == self.at_start.get(name) or not stat.S_ISREG(now[4]):
+                continue
+            data = self._before.get(name)
+            before = None if data is None else FileRecord.unpack(data)
+            if before is not None and before.signature == now and not before.flags & RACY:
+                continue
+            digest = self._content(name, now)
+            known = self.contents.get(name) or (before.digest if before is not None else None)
+            if digest is None or digest != known:
+                found[name] = (now, digest)
+        return found
+
+    def caught_up(self, found: Mapping[str, tuple[Signature, bytes | None]]) -> None:
+        """The build has gone back to these sources, and takes them as they are now."""
+        for name, (now, digest) in found.items():
+            self.at_start[name] = now
+            self.standing.add(name)
+            if digest is not None:
+                self.contents[name] = digest
+            else:
+                self.contents.pop(name, None)
 
     def _verdict(self, name: str, touch: Touch) -> int:
         now = self._signature(name)

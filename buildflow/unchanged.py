@@ -24,6 +24,7 @@ class Unchanged:
 
     def __init__(self, build: Build, again: Again) -> None:
         self.build = build
+        self.again = again
         self.changed = set(again.numbers)
         self.only = again.affected
         self.snapshot = again.snapshot
@@ -45,6 +46,15 @@ class Unchanged:
             return False
         self.build.lookup.stands(number, key, digests, "cached" if gone else "up_to_date")
         return True
+
+    def went_back(self, files: set[int], jobs: set[int]) -> None:
+        """These sources have changed, and what these jobs make may stand as this build has left it."""
+        outputs = {f for job in jobs for f in self.plan.outputs[job]}
+        self.only.update(jobs)
+        self.again.numbers.extend(files - self.changed)
+        self.changed |= files | outputs
+        for f in files | outputs:
+            self._same.pop(f, None)
 
     def made(self, number: int, digests: list[bytes]) -> None:
         """A job is done: whether its outputs are what they were."""

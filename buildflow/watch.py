@@ -1,7 +1,7 @@
 """Watching a project: build, wait until something that the build has read is changed, build again.
 
 The loop knows neither the command line nor the screen: what a build is, its caller says. The observer runs before the
-first build starts, so what changes while one runs is seen, and built after it.
+first build starts, so what changes while one runs is seen: a source is taken into that build, all else is built after it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,15 @@ from buildflow.seen import NOTHING, SURE, Seen
 
 QUIET = 0.03
 """Seconds without an event that end a save, which may make several."""
+
+BRIEF = 0.008
+"""The same where one file came, and was closed or moved to its place."""
+
+IDLE = 1.0
+"""Seconds without a change after which there is time for what can wait."""
+
+TURN = 0.05
+"""Seconds between two looks at what has changed while a build runs."""
 
 LONGEST = 2.0
 """Seconds after which a change is built though events still come."""
@@ -34,7 +43,12 @@ class Watch:
         self.inbox = Inbox()
         self.lookout = Lookout(self.root, folder, self.inbox, tell, poll)
         self.changes: list[str] = []  # what the build that is to come is for
+        self.whole = True  # whether that is all that has changed
+        self.idle: Callable[[], None] = lambda: None  # called once where nothing has changed for a while
+        self._pending = Pending()
+        self._fresh = Pending()  # of that the sources to which a build that runs may go back
         self._names: dict[str, set[str]] = {}  # a folder, or a file, that plans know by other names
+        self.before: Seen  # what the build before this one saw
         self._homes: dict[str, str] = {}  # a folder as plans name it → where it is
         self._plain: set[str] = set()  # sources that are no links
 
@@ -42,12 +56,13 @@ class Watch:
         """Build and wait in turn, until an exception ends it (KeyboardInterrupt)."""
         try:
             self.lookout.start()
-            seen = Seen(self.root)
+            seen = self.before = Seen(self.root)
             look = False
             while True:
                 build(seen, look)
-                gc.collect()  # the plan before this one: a build runs without the collector
+                _collect(whole=not seen.kept)
                 touched, look = self.wait(seen)
+                self.before = seen
                 seen = Seen(self.root, touched, seen)
         finally:
             self.lookout.stop()
@@ -57,53 +72,60 @@ class Watch:
 
     def wait(self, seen: Seen) -> tuple[list[str], bool]:
         """Wait for a change; the paths that were touched, and whether it takes a look to know that it is one."""
-        pending: dict[str, Touch] = {}
-        places: dict[str, str] = {}
-        began = last = 0.0
+        self._fresh = Pending()
+        quiet_since: float | None = time.monotonic()
         while True:
-            self.inbox.sleep(self._due(began, last, places) if pending or self.inbox.lost else None)
-            self._check_root()
-            self.lookout.tidy()
-            now = time.monotonic()
-            taken = self.inbox.take()
-            if any(path.endswith(("/.gitignore", "/.bflowignore")) for path in taken):
-                self.lookout.reread()
-                seen.reread()
-            for path, touch in taken.items():
-                for name in self._names_of(path):
-                    self._look_at_links_again(name, touch, seen)
-                    if seen.matters(name, touch.folder):
-                        known = pending.setdefault(name, touch)
-                        if touch.folder and not known.folder:
-                            pending[name] = known._replace(folder=True)
-                        places[name] = path
-                        last = now
-                        began = began or now
-            if self.inbox.lost and not began:
-                began = last = now
-            if not began or self._due(began, last, places) > 0:
+            if self._pending.began or self.inbox.lost:
+                self.inbox.sleep(self._pending.due(self.inbox))
+            elif quiet_since is None:
+                self.inbox.sleep(None)
+            elif not self.inbox.sleep(max(0.0, quiet_since + IDLE - time.monotonic())):
+                quiet_since = None
+                self.idle()
+            self._gather(seen)
+            pending = self._pending
+            if self.inbox.lost and not pending.began:
+                pending.began = pending.last = time.monotonic()
+            if not pending.began or pending.due(self.inbox) > 0:
                 continue
             lost, self.inbox.lost = self.inbox.lost, False
-            self.changes, verdict = seen.changed(pending)
+            self._pending = Pending()
+            self.changes, verdict = seen.changed(pending.touched)
+            self.whole = not lost and verdict == SURE
             if verdict != NOTHING or lost:
-                return list(pending), verdict != SURE
-            pending, places, began = {}, {}, 0.0
+                return list(pending.touched), verdict != SURE
+
+    def _gather(self, seen: Seen) -> None:
+        """Take what came and matters."""
+        self._check_root()
+        self.lookout.tidy()
+        taken = self.inbox.take()
+        if any(path.endswith(("/.gitignore", "/.bflowignore")) for path in taken):
+            self.lookout.reread()
+            seen.reread()
+        for path, touch in taken.items():
+            for name in self._names_of(path):
+                self._look_at_links_again(name, touch, seen)
+                if seen.matters(name, touch.folder):
+                    self._pending.add(name, path, touch)
+                    if seen.is_source(name):
+                        self._fresh.add(name, path, touch)
+
+    def catch_up(self, seen: Seen, take_in: Callable[[list[str]], bool]) -> None:
+        """Called now and then while a build runs: give it the sources that have changed. `take_in` says whether the
+        build goes back to them; what it does not is built after it."""
+        self._gather(seen)
+        fresh = self._fresh
+        if not fresh.began or fresh.due(self.inbox) > 0:
+            return
+        self._fresh = Pending()
+        found = seen.overtaken(fresh.touched)
+        if found and take_in(list(found)):
+            seen.caught_up(found)
 
     def _check_root(self) -> None:
         if not os.path.isdir(self.root):
             raise FlowError(f"the project's folder is gone: {self.root}")
-
-    def _due(self, began: float, last: float, places: dict[str, str]) -> float:
-        """The seconds that are left until what came can be taken for whole."""
-        now = time.monotonic()
-        left = last + QUIET - now
-        if left <= 0:
-            for path in places.values():
-                written = self.inbox.written_at(path)
-                if written is not None:
-                    left = QUIET
-                    break
-        return max(0.0, min(left, began + LONGEST - now))
 
     def _look_at_links_again(self, name: str, touch: Touch, seen: Seen) -> None:
         self._plain.discard(name)
@@ -156,3 +178,41 @@ class Watch:
             folder, _, base = path.rpartition("/")
             names.extend(os.path.join(name, base) for name in self._names.get(folder, ()))
         return names
+
+
+class Pending:
+    """What came and was not looked at yet, by the names of plans. `began` and `last`: when the first of it came, and the
+    last (0: nothing came)."""
+
+    def __init__(self) -> None:
+        self.touched: dict[str, Touch] = {}
+        self.began = self.last = 0.0
+        self._places: dict[str, str] = {}
+
+    def add(self, name: str, path: str, touch: Touch) -> None:
+        known = self.touched.setdefault(name, touch)
+        if touch.folder and not known.folder:
+            self.touched[name] = known._replace(folder=True)
+        self._places[name] = path
+        self.last = time.monotonic()
+        self.began = self.began or self.last
+
+    def due(self, inbox: Inbox) -> float:
+        """The seconds that are left until what came can be taken for whole."""
+        now = time.monotonic()
+        places = self._places.values()
+        brief = len(places) == 1 and all(map(inbox.is_complete, places))
+        left = self.last + (BRIEF if brief else QUIET) - now
+        if left <= 0 and any(inbox.written_at(path) is not None for path in places):
+            left = QUIET
+        return max(0.0, min(left, self.began + LONGEST - now))
+
+
+def _collect(*, whole: bool) -> None:
+    """A build runs without the collector. What is kept from now on is not looked through again after each; a new plan
+    leaves the one before as garbage."""
+    if whole:
+        gc.unfreeze()
+    gc.collect()
+    if whole:
+        gc.freeze()

@@ -27,9 +27,9 @@ LAYERS: list[set[str]] = [
     {"job", "keys", "cache", "sandbox", "entries", "hints", "resources", "workspace", "roots", "node_files", "node"},
     {"workers"},
     {"environment_of", "decide", "staging", "run", "afloat", "execute", "exclusive"},
-    {"build", "outcome", "crew", "schedule", "lookup", "unchanged", "launch", "landing", "failures", "hooks_of", "temporary", "result", "results_of"},
+    {"build", "outcome", "crew", "schedule", "lookup", "unchanged", "goback", "launch", "landing", "failures", "hooks_of", "temporary", "result", "results_of"},
     {"submitter"},
-    {"flow", "flowfile_py", "dry", "explain", "history", "stale", "targets", "catalog", "watch", "lookout", "seen"}
+    {"flow", "flowfile_py", "dry", "explain", "history", "stale", "targets", "catalog", "watch", "lookout", "seen", "kept"}
     | {"drawing", "drawing_formats", "inside", "adopt", "gc", "reruns", "suggest", "doctor", "starter", "report", "report_page"},
     {"", "cli", "start", "__main__"},  # "": buildflow/__init__.py itself
 ]

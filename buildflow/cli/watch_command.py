@@ -16,13 +16,19 @@ from buildflow.cli.common import note
 from buildflow.cli.project import find, load
 from buildflow.errors import FlowError
 from buildflow.events import Stream
+from buildflow.kept import Kept, KeptAgain
 from buildflow.seen import Seen
-from buildflow.watch import Watch
+from buildflow.watch import TURN, Watch
 
 if TYPE_CHECKING:
+    from buildflow.build import Build
     from buildflow.events import Reader
     from buildflow.outcome import Summary
+    from buildflow.plan.resolve import Resolver
+    from buildflow.plan.snapshot import Snapshot
     from buildflow.progress import Progress
+    from buildflow.state import State
+    from buildflow.submitter import Session
 
 ONCE = {"dry_run": False, "check": False, "always_make": False, "rerun": (), "shuffle": None}
 """Options of `bflow build` that make no sense again and again, with what stands for them here."""
@@ -61,10 +67,13 @@ def run(flowfile: str | None, poll: bool, **given: Any) -> int:
     try:
         while True:
             watch = Watch(root, f"{root}/.bflow", lambda text: note(f"bflow: {text}"), poll)
+            watch.idle = rebuilds.idle
             try:
                 watch.run(partial(rebuilds.build, watch))
             except Elsewhere as other:
                 root = other.root
+            finally:
+                rebuilds.idle()
     except KeyboardInterrupt:
         if sys.stderr.isatty():
             note("")  # the terminal shows ^C
@@ -89,15 +98,20 @@ class Elsewhere(Exception):
 
 
 class Rebuilds:
-    """The builds of one watch, each with a session of its own: between them others may build the project."""
+    """The builds of one watch, each with a session of its own: between them others may build the project. What one has
+    read and planned is kept for the next."""
 
     summary: Summary
+    watch: Watch
+    seen: Seen
 
     def __init__(self, flowfile: str | None, found: tuple[str, str], given: dict[str, Any]) -> None:
         self.flowfile = flowfile
         self.found = found
         self.given = given
         self.problem: str | None = None  # what was last shown as wrong with the Flowfile
+        self.state: State | None = None
+        self.kept: Kept | None = None  # the last plan that was built, whole and well
         self.talks = not (given["quiet"] or given["as_json"])
 
     def build(self, watch: Watch, seen: Seen, look: bool) -> None:
@@ -107,12 +121,14 @@ class Rebuilds:
         if watch.changes and not look and self.talks:
             more = f" and {len(watch.changes) - 1} more" if len(watch.changes) > 1 else ""
             note(f"bflow: {watch.changes[0]}{more} changed")
+        self.watch, self.seen = watch, seen
         stream, screen = self._screen(look and self.problem is None)
         self.summary = Summary()
         problem: str | None = None
         told: list[str] = []
         try:
-            told = self._build(watch, seen, stream, screen)
+            if not self._affected(stream, screen, all_of_it=True):
+                told = self._build(stream, screen)
         except FlowError as error:
             problem = error.show()
         except BrokenPipeError:
@@ -125,9 +141,10 @@ class Rebuilds:
             self._emit_end(stream, False)
             raise KeyboardInterrupt
         seen.finished(problem is None and not self.summary.planning_failed)
-        if watch.cover(seen):
+        if not seen.kept and watch.cover(seen):
             watch.inbox.lose()  # what only showed while it built is watched from now on: look once more
-        if problem is not None and look and problem == self.problem:
+        by_last = problem is not None and self._by_last_good(stream, screen)
+        if problem is not None and look and problem == self.problem and not by_last:
             return  # it still stands on the screen
         self.problem = problem
         if problem is not None:
@@ -139,13 +156,20 @@ class Rebuilds:
                 note(text)
             note("bflow: watching for changes (Ctrl-C ends it)")
 
+    def idle(self) -> None:
+        """Nothing has changed for a while, or the watch ends."""
+        if self.kept is not None:
+            self.kept.write()
+
     def _emit_end(self, stream: Stream, well: bool) -> None:
         stream.emit("build", **{**making.told_of(self.summary), "ok": self.summary.ok and well})
 
-    def _build(self, watch: Watch, seen: Seen, stream: Stream, screen: Held) -> list[str]:
+    # ---- a whole plan ------------------------------------------------------------------------------------------
+
+    def _build(self, stream: Stream, screen: Held) -> list[str]:
         from buildflow.submitter import Session
 
-        given = self.given
+        given, watch, seen = self.given, self.watch, self.seen
         for _ in range(PLANS):
             project = load(self.flowfile, given["words"], self.found)
             builder = project.builder
@@ -153,10 +177,8 @@ class Rebuilds:
                 raise Elsewhere(os.path.realpath(builder.root))
             builder.reads.file(self.found[0])
             chosen = making.merged(builder.root, given, builder.reads)
-            if not given["as_json"]:
-                screen.progress.level = -1 if chosen["quiet"] else 1 if chosen["verbose"] else 0
             session = Session(builder, cache_root=chosen["cache_root"], readonly=chosen["readonly_cache"])
-            session.open(stream)
+            self._open(session, stream)
             try:
                 seen.opened(session.disk)
                 resolver = session.resolve(project.targets)
@@ -164,17 +186,100 @@ class Rebuilds:
                 seen.planned(resolver.plan, resolver.reads)
                 if watch.cover(seen):
                     continue
-                stream.clocks = [screen.progress.tick]
+                self.kept = None  # there is a new plan
                 try:
-                    return making.make(
-                        session, resolver, making.worker_of(chosen), {**making.GIVEN, **given}, chosen, stream,
-                        self.summary, screen.progress, recorded=self.flowfile is None,
-                    )  # fmt: skip
+                    return self._make(session, resolver, chosen, stream, screen)
                 finally:
                     seen.planned(resolver.plan, resolver.reads)
             finally:
                 session.close()
         raise FlowError("the folders that the Flowfile reads keep changing")
+
+    def _open(self, session: Session, stream: Stream) -> None:
+        session.open(stream, self.state)
+        self.state = session.state
+
+    def _make(
+        self, session: Session, resolver: Resolver, chosen: dict[str, Any], stream: Stream, screen: Held,
+        again: KeptAgain | None = None,
+    ) -> list[str]:  # fmt: skip
+        given = self.given
+        if not given["as_json"]:
+            screen.progress.level = -1 if chosen["quiet"] else 1 if chosen["verbose"] else 0
+        stream.clocks = [screen.progress.tick]
+        self._chosen = chosen
+        return making.make(
+            session, resolver, making.worker_of(chosen), {**making.GIVEN, **given}, chosen, stream, self.summary,
+            screen.progress, again, recorded=self.flowfile is None, onlooker=self,
+        )  # fmt: skip
+
+    def began(self, build: Build) -> None:
+        """The loop is about to run: from now on it goes back to sources that change."""
+
+        def look() -> float:
+            self.watch.catch_up(self.seen, build.goback.take_in)
+            return TURN
+
+        build.look = look
+
+    def ended(self, build: Build, snapshot: Snapshot | None) -> None:
+        """A whole plan was built: it is kept, if it went well and files have no say in it."""
+        from buildflow.plan.record import collected
+        from buildflow.plan.snapshot import place_of
+
+        path = None if snapshot is None else place_of(build.folder, snapshot.request)
+        if snapshot is None and build.summary.ok and not build.summary.detached and not self.given["until"]:
+            snapshot = collected(build.decider, "", build.temporaries.unplaced())
+        if snapshot is not None and snapshot.numbers:
+            self.kept = Kept(build.resolver, build.state, snapshot, path, self._chosen)
+
+    # ---- the plan that is kept ---------------------------------------------------------------------------------
+
+    def _affected(self, stream: Stream, screen: Held, *, all_of_it: bool) -> bool:
+        """Build what the changes affect by the plan that is kept; False, and nothing was done, where there is none, or it
+        holds no more. `all_of_it`: the changes must be none to the plan."""
+        kept, watch = self.kept, self.watch
+        if kept is None or not watch.changes:
+            return False
+        if all_of_it and not (self.problem is None and watch.whole and kept.covers(watch.changes)):
+            return False
+        again = kept.again(watch.changes)
+        if again is None:
+            return False
+        from buildflow.submitter import Session
+
+        resolver, chosen = kept.resolver, kept.chosen
+        builder, reads = resolver.builder, resolver.reads
+        session = Session(builder, cache_root=chosen["cache_root"], readonly=chosen["readonly_cache"])
+        self._open(session, stream)
+        try:
+            if session.state is not kept.state:  # another build was there
+                self.kept = None
+                return False
+            self.seen.opened(session.disk)
+            known = len(reads.files), len(reads.absent), len(reads.folders)
+            if all_of_it:
+                self.seen.keep(self.watch.before)
+            self._make(session, resolver, chosen, stream, screen, again)
+            if not again.holds:
+                self.kept = None
+            if all_of_it and known != (len(reads.files), len(reads.absent), len(reads.folders)):
+                self.seen.planned(resolver.plan, reads)
+                self.seen.kept = False
+        finally:
+            session.close()
+        return True
+
+    def _by_last_good(self, stream: Stream, screen: Held) -> bool:
+        """The Flowfile is broken: what else has changed is built by the last one that was not. Whether it was."""
+        try:
+            if not self._affected(stream, screen, all_of_it=False):
+                return False
+        except FlowError as error:
+            note(error.show())
+        if self.talks:
+            note("bflow: this was built by the Flowfile as it was before it was broken:")
+        return True
 
     def _screen(self, held: bool) -> tuple[Stream, Held]:
         """A stream with its readers: lines for people, or for `--json` events on stdout and failures on stderr."""

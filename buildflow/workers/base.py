@@ -124,6 +124,9 @@ class Worker:
         """End all tasks: politely, or at once."""
         raise NotImplementedError
 
+    def end(self, task: Task) -> None:
+        """End one task, politely: what it makes is not wanted any more. A worker that cannot lets it run to its end."""
+
     def check(self) -> None:
         """Raises FlowError where this machine lacks what the worker needs."""
 

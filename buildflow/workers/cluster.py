@@ -20,28 +20,20 @@ from buildflow.node_files import NodeFiles
 from buildflow.workers import states
 from buildflow.workers.base import End, Task, Worker
 from buildflow.workers.commands import Answer, Commands
+from buildflow.workers.earlier import Earlier
 from buildflow.workers.live import LAST_WORDS, Live
+from buildflow.workers.sending import Contact, Sending
 from buildflow.workers.states import State, sentence
-from buildflow.workers.submission import Submission, to_end, token, unseen
+from buildflow.workers.submission import to_end, unseen
 
 IN_QUEUE = 1000
 """Jobs in the queue at once, unless -j says another number."""
-LARGEST = 1000
-"""Elements of one array: what a Slurm with its own settings takes."""
-FEW = 16
-"""Elements of an array of tasks that are known to be short."""
-SHARE = 10.0
-"""Seconds of work for one element, where it is known how long tasks take."""
-GATHER = 1.0
-"""Seconds for which ready tasks wait for more of them, while others are under way."""
 SLOWEST_LOOK = 1.0
 """Seconds between two looks at the files, at most."""
 FIRST_POLL, POLL = 2.0, 10.0
 """Seconds between two questions to the queue, at first and at most."""
 TRIES = 3
 """Times that a task is submitted anew which no node has begun."""
-RIDE_OUT = 900.0
-"""Seconds for which a queue that does not take submissions is asked again."""
 Seen = dict[str, tuple[str, dict[int, State]]]
 """By token: the queue's name of a submission, and the states of its elements as far as the queue knows them."""
 
@@ -72,27 +64,21 @@ class ClusterWorker(Worker):
         self.latency = self._amount("latency_wait", 0, 30.0)
         self.longest_poll = self._amount("poll", 0.1, POLL)
         self.python = str(given.get("python", "python3"))
-        self.ready: list[Task] = []
         self.live: list[Live] = []
-        self.old: dict[str, tuple[Live, int]] = {}  # by folder of a task: what earlier drivers have submitted
         self.ended: list[End] = []
         self.queue = Commands(self.wake)
+        self.contact = Contact(self)
+        self.sending = Sending(self)
+        self.earlier = Earlier(self)
+        self.folder = ""  # of submissions
         self._told: list[Live] = []  # all their tasks were told of
         self._tries: dict[int, int] = {}
-        self._ready_since = 0.0
-        self._not_before = 0.0  # no submission before
-        self._refusals = 0  # submissions in a row that the queue did not answer
-        self._failing_since: float | None = None
-        self._noted = False
-        self._submitting: Live | None = None
         self._asking = False
         self._next_look = self._next_poll = self._next_history = 0.0
         self._first_poll = min(FIRST_POLL, self.longest_poll)
         self._look_step, self._poll_step = 0.02, self._first_poll
         self._stopping: float | None = None
         self._detached = False
-        self._looked_at_old = False
-        self._folder = ""
         self._wake_read = self._wake_write = -1
 
     def _amount(self, name: str, least: float, otherwise: float = 0.0) -> float:
@@ -129,6 +115,9 @@ class ClusterWorker(Worker):
         """End submissions."""
         raise NotImplementedError
 
+    def cancel_element(self, name: str, element: int) -> None:
+        """End one element of a submission; where that cannot be, it runs to its end."""
+
     # ---- the contract --------------------------------------------------------------------------------------------
 
     def slots(self) -> int:
@@ -152,15 +141,13 @@ class ClusterWorker(Worker):
         os.set_blocking(self._wake_write, False)
         self._stopping = None
         self._detached = False
-        self._folder = f"{folder}/queue"
+        self.folder = f"{folder}/queue"
         self.node = NodeFiles(folder)
         _more_descriptors(3 * self.slots() + 256)
-        self._find_old()
+        self.earlier.find()
 
     def start(self, task: Task) -> None:
-        if not self.ready:
-            self._ready_since = time.monotonic()
-        self.ready.append(task)
+        self.sending.add(task)
 
     def wake(self) -> None:
         with contextlib.suppress(OSError):
@@ -175,15 +162,31 @@ class ClusterWorker(Worker):
 
     def stop(self, *, kill: bool) -> None:
         self._stopping = time.monotonic() + (0.0 if kill else LAST_WORDS)
-        self.ended += [End(task, -15, stopped=True) for task in self.ready]
-        self.ready.clear()
-        for live in self.live:
+        self.ended += [End(task, -15, stopped=True) for task in self.sending.ready]
+        self.sending.ready.clear()
+        on_its_way = self.sending.under_way
+        for live in self.live if on_its_way is None else [*self.live, on_its_way]:
             for number in list(live.submission.open):
                 if live.submission.take_back(number):
-                    self._end(live, number, stopped=True)
-        self._cancel(self.live, kill=kill)
+                    self.landed(live, number)
+        self.cancel_all(self.live, kill=kill)
         self._next_look, self._poll_step = 0.0, 0.5
         self._next_poll = time.monotonic() + self._poll_step
+        self.wake()
+
+    def end(self, task: Task) -> None:
+        if task in self.sending.ready:
+            self.sending.ready.remove(task)
+            self.ended.append(End(task, -15, stopped=True))
+        for live in self.live if self.sending.under_way is None else [*self.live, self.sending.under_way]:
+            for number in [n for n in live.submission.open if live.submission.tasks[n] is task]:
+                live.unwanted.add(number)
+                if live.submission.take_back(number):
+                    self.landed(live, number)
+                elif live.id is not None and live.submission.batch in (None, 1):
+                    element = live.element_of(number)
+                    if element is not None and element >= 0:
+                        self.cancel_element(live.id, element)
         self.wake()
 
     def close(self) -> None:
@@ -191,21 +194,48 @@ class ClusterWorker(Worker):
             return
         if self.live and any(live.submission.open for live in self.live):
             self.stop(kill=True)
-        self._remove_told([live for live in self.live if not live.submission.open])
-        self.queue.drain(LAST_WORDS)
-        self.live, self.old, self.ended, self.ready = [], {}, [], []
+        self.cancel_all([live for live in (*self._told, *self.live) if live.any_alive()])
+        if self.queue.drain(LAST_WORDS):
+            self._remove_told([live for live in self.live if not live.submission.open])
+        else:
+            self.say(f"{self.name}: the queue does not answer, and may keep some jobs; the next build cancels them")
+        self.live, self.ended, self._told = [], [], []
+        self.earlier.tasks = {}
+        self.sending = Sending(self)
         os.close(self._wake_read)
         os.close(self._wake_write)
         self._wake_read = self._wake_write = -1
 
     def detach(self) -> None:
-        while self.ready or self._submitting is not None:
-            self._flush(now=True)
-            if not self.queue.drain(LAST_WORDS) or self._noted:
-                break
+        while self.sending.ready or self.sending.under_way is not None:
+            self.sending.step(now=True)
+            if not self.queue.drain(LAST_WORDS) or self.contact.tries:
+                break  # what was not submitted, the later driver submits
         self._detached = True
         self.queue.drain(LAST_WORDS)
         self.live = []
+
+    @property
+    def old(self) -> dict[str, tuple[Live, int]]:
+        """What earlier drivers have submitted: by the folder of a task, its submission and number."""
+        return self.earlier.tasks
+
+    def recall(self, folder: str) -> bool:
+        return self.earlier.recall(folder)
+
+    def resume(self, task: Task) -> None:
+        live = self.earlier.resume(task)
+        if live not in self.live:
+            self.live.append(live)
+        self._next_look = 0.0
+
+    def forget(self, folder: str) -> bool:
+        return self.earlier.forget(folder)
+
+    def drop_old(self, live: Live) -> None:
+        """Nobody waits for a submission of an earlier driver."""
+        self.cancel_all([live])
+        live.submission.remove()
 
     # ---- waiting -------------------------------------------------------------------------------------------------
 
@@ -215,7 +245,8 @@ class ClusterWorker(Worker):
         self._remove_told()
         while True:
             self.queue.step()
-            self._flush(more=more)
+            if self._stopping is None:
+                self.sending.step(more=more)
             now = time.monotonic()
             if now >= self._next_look:
                 self._look_at_files()
@@ -228,8 +259,9 @@ class ClusterWorker(Worker):
             moments = [until]
             if self.live:
                 moments += [self._next_look, self._next_poll]
-            if self.ready:
-                moments.append(max(self._not_before, self._ready_since + GATHER))
+            submit = self.sending.next_moment()
+            if submit is not None and self._stopping is None:
+                moments.append(submit)
             if self._stopping is not None:
                 moments.append(self._stopping)
             if self._sleep(max(min(moments) - now, 0.001)):
@@ -244,111 +276,19 @@ class ClusterWorker(Worker):
             os.read(self._wake_read, 4096)
         return True
 
-    # ---- submitting ------------------------------------------------------------------------------------------------
-
-    def _flush(self, *, more: bool = False, now: bool = False) -> None:
-        """Submit what is ready, unless more may come soon; one submission at a time is on its way."""
-        if not self.ready or self._submitting is not None or self._stopping is not None:
-            return
-        moment = time.monotonic()
-        if moment < self._not_before and not now:
-            return
-        age = moment - self._ready_since
-        if not now and age < GATHER and (more or self.live) and len(self.ready) < self.slots() // 2:
-            return
-        group = self._first_group()
-        if self._refusals:
-            self._ready_since = moment
-        live = self._made(group)
-        self._submitting = live
-        self._send(live)
-
-    def _first_group(self) -> list[Task]:
-        """The first of what is ready and all that may go with it, taken out of it."""
-        first = _kind(self.ready[0])
-        group: list[Task] = []
-        rest: list[Task] = []
-        most = LARGEST * (self.ready[0].batch or self.batch or 1)
-        for task in self.ready:
-            (group if _kind(task) == first and len(group) < most else rest).append(task)
-        self.ready = rest
-        return group
-
-    def _made(self, tasks: list[Task]) -> Live:
-        batch = tasks[0].batch or self.batch
-        submission = Submission(f"{self._folder}/{token(tasks[0].rule)}", tasks, elements(tasks, batch), batch)
-        submission.first = self.first
-        submission.write(self.name, watch_memory=self.watch_memory)
-        return Live(submission)
-
-    def _send(self, live: Live) -> None:
-        from shlex import quote
-
-        node = f"exec {quote(self.python)} -I -S {quote(self.node.path('node.py'))} {quote(live.submission.folder)}"
-        self.submit(live, node, lambda name, answer: self._sent(live, name, answer))
-
-    def _sent(self, live: Live, name: str | None, answer: Answer) -> None:
-        """The queue has answered to a submission, or has not."""
-        if name is None and self.refused(answer):
-            self._submitting = None
-            for number in list(live.submission.open):
-                self._end(live, number, error=f"the queue refused it: {answer.said}")
-            live.submission.remove()
-            return
-        if name is None:
-            self._no_answer(answer)
-            if self._stopping is None and self._failing_for() < RIDE_OUT:
-                self._later(live)
-                return
-            self._submitting = None
-            for number in list(live.submission.open):
-                self._end(live, number, error=f"the queue does not answer: {answer.said}")
-            live.submission.remove()
-            return
-        self._accepted(live, name)
-
-    def _accepted(self, live: Live, name: str) -> None:
-        self._submitting = None
-        self._answered()
-        live.submission.submitted(name)
+    def accepted(self, live: Live) -> None:
+        """The queue has taken a submission."""
         if self._detached:
             return
         self.live.append(live)
         self._soon()
         if self._stopping is not None:
-            self._cancel([live], kill=False)
+            self.cancel_all([live])
 
-    def _later(self, live: Live) -> None:
-        """Submit once more, unless it turns out that the queue has it: its answer may have been lost."""
-        delay = min(2.0 ** min(self._refusals, 5), 2 * self.longest_poll)
-
-        def again(seen: Seen | None, answer: Answer) -> None:
-            if seen is None:
-                self._sent(live, None, answer)
-            elif live.submission.token in seen:
-                self._accepted(live, seen[live.submission.token][0])
-            else:
-                self._send(live)
-
-        self.queue.ask(["sleep", str(delay)], lambda answer: self.look([live], again))
-
-    def _no_answer(self, answer: Answer) -> None:
-        self._refusals += 1
-        if self._failing_since is None:
-            self._failing_since = time.monotonic()
-        if not self._noted:
-            self._noted = True
-            self.say(f"{self.name}: the queue does not answer ({answer.said}); it is asked again")
-
-    def _failing_for(self) -> float:
-        return 0.0 if self._failing_since is None else time.monotonic() - self._failing_since
-
-    def _answered(self) -> None:
-        self._refusals = 0
-        self._failing_since = None
-        if self._noted:
-            self._noted = False
-            self.say(f"{self.name}: the queue answers again")
+    @property
+    def ending(self) -> bool:
+        """Whether all is to end."""
+        return self._stopping is not None
 
     # ---- files -----------------------------------------------------------------------------------------------------
 
@@ -377,10 +317,10 @@ class ClusterWorker(Worker):
                 assert task is not None
                 path = unseen(task, told)
                 if path is None:
-                    self._end(live, number, told)
+                    self.landed(live, number, told)
                 elif began >= until:
                     late = f"its node has written {path}, which is not here after {self.latency:g} s"
-                    self._end(live, number, told, error=late)
+                    self.landed(live, number, told, error=late)
             if live.suspects or live.stopped:
                 self._judge(live)
         now = time.monotonic()
@@ -391,27 +331,27 @@ class ClusterWorker(Worker):
         """A task has ended, as its node says."""
         task = live.submission.tasks[number]
         assert task is not None
-        if told["stopped"] and self._stopping is None and not told["memory"]:
+        wanted = self._stopping is None and number not in live.unwanted
+        if told["stopped"] and wanted and not told["memory"]:
             live.stopped[number] = {**told, "heard": time.monotonic()}
             self._next_poll = min(self._next_poll, time.monotonic() + 0.2)
             return
         if told["status"] == 0 and self.latency and unseen(task, told) is not None:
             live.late[number] = told, time.monotonic() + self.latency
             return
-        self._end(live, number, told)
+        self.landed(live, number, told)
 
-    def _end(
-        self, live: Live, number: int, told: Mapping[str, Any] | None = None, *, error: str | None = None,
-        stopped: bool = False,
-    ) -> None:  # fmt: skip
+    def landed(
+        self, live: Live, number: int, told: Mapping[str, Any] | None = None, *, error: str | None = None
+    ) -> None:
         """A task of a submission has come to its end."""
         task = live.submission.tasks[number]
         assert task is not None
         end = End(task, 1 if error else -15) if told is None else to_end(task, told)
         if error is not None:
             end.error = error
-        if self._stopping is not None:
-            end.stopped = stopped or bool(told and told["stopped"]) or told is None
+        if self._stopping is not None or number in live.unwanted:
+            end.stopped = told is None or bool(told["stopped"])
         live.submission.open.discard(number)
         for known in (live.stopped, live.late, live.suspects):
             known.pop(number, None)
@@ -429,11 +369,12 @@ class ClusterWorker(Worker):
         if not over:
             return
         self._told = []
-        self._cancel([live for live in over if live.any_alive()])
+        self.cancel_all([live for live in over if live.any_alive()])
         for live in over:
             live.submission.remove()
 
-    def _cancel(self, lives: Sequence[Live], *, kill: bool = False) -> None:
+    def cancel_all(self, lives: Sequence[Live], *, kill: bool = False) -> None:
+        """Cancel submissions, once."""
         ids = []
         for live in lives:
             if live.id is not None and (kill or not live.cancelled):
@@ -446,7 +387,7 @@ class ClusterWorker(Worker):
         """The time of cancelled tasks is up."""
         for live in self.live:
             for number in list(live.submission.open):
-                self._end(live, number, stopped=True)
+                self.landed(live, number)
         self._stopping = time.monotonic() + LAST_WORDS
 
     # ---- the queue -------------------------------------------------------------------------------------------------
@@ -465,9 +406,9 @@ class ClusterWorker(Worker):
         self._poll_step = min(self._poll_step * 1.5, self.longest_poll)
         self._next_poll = time.monotonic() + self._poll_step
         if seen is None:
-            self._no_answer(answer)
+            self.contact.lost(answer)
             return
-        self._answered()
+        self.contact.there()
         now = time.monotonic()
         for live in lives:
             live.take(seen.get(live.submission.token, ("", {}))[1])
@@ -490,7 +431,7 @@ class ClusterWorker(Worker):
         for number, told in list(live.stopped.items()):
             found = live.verdict_of_stopped(number, now)
             if found is not None:
-                self._end(live, number, told, error=found.error)
+                self.landed(live, number, told, error=found.error)
             else:
                 self._next_poll = min(self._next_poll, now + 1.0)
         again = []
@@ -499,7 +440,7 @@ class ClusterWorker(Worker):
             if found is None:
                 continue
             if found.error is not None or self._stopping is not None:
-                self._end(live, number, error=found.error)
+                self.landed(live, number, error=found.error)
             elif live.submission.take_back(number):
                 again.append(number)
         self._again(live, again)
@@ -517,125 +458,11 @@ class ClusterWorker(Worker):
             tries = self._tries[task.number] = self._tries.get(task.number, 0) + 1
             state = live.over(number)
             if tries > TRIES and not live.begun_elements():
-                self._end(live, number, error=sentence(state or State(states.GONE)))
+                self.landed(live, number, error=sentence(state or State(states.GONE)))
                 continue
             live.submission.open.discard(number)
             live.suspects.pop(number, None)
             self.start(task)
-
-
-    # ---- what earlier drivers have submitted -------------------------------------------------------------------------
-
-    def _find_old(self) -> None:
-        """Read what is written of submissions; of a task that is in two, the later counts."""
-        self.old = {}
-        try:
-            names = os.listdir(self._folder)
-        except OSError:
-            return
-        found = [Submission.read(f"{self._folder}/{name}", self.name) for name in names]
-        for submission in sorted((one for one in found if one is not None), key=lambda one: one.created):
-            live = Live(submission)
-            if not any(os.path.exists(f"{folder}.run") for folder in submission.folders):
-                self._drop_old(live)  # nobody waits for it
-                continue
-            for number, folder in enumerate(submission.folders):
-                self.old[folder] = live, number
-        self._looked_at_old = False
-
-    def _drop_old(self, live: Live) -> None:
-        if live.id is not None:
-            self._cancel([live])
-        live.submission.remove()
-
-    def _look_at_old(self) -> None:
-        """Ask the queue what it knows of them, until it answers."""
-        lives = list({id(live): live for live, _ in self.old.values()}.values())
-        answered: list[Seen] = []
-        began = time.monotonic()
-
-        def looked(seen: Seen | None, answer: Answer) -> None:
-            if seen is None:
-                self._no_answer(answer)
-            else:
-                self._answered()
-                answered.append(seen)
-
-        while not answered and time.monotonic() - began < RIDE_OUT:
-            self.look(lives, looked)
-            self.queue.drain(RIDE_OUT)
-            if not answered:
-                time.sleep(1.0)
-        for live in lives if answered else ():
-            name, found = answered[0].get(live.submission.token, ("", {}))
-            if name and live.id is None:
-                live.submission.submitted(name)
-            live.take(found)
-        self._looked_at_old = True
-
-    def recall(self, folder: str) -> bool:
-        known = self.old.get(folder)
-        if known is None:
-            return False
-        live, number = known
-        if live.submission.end(number) is not None:
-            return True
-        if not self._looked_at_old:
-            self._look_at_old()
-            return self.recall(folder)
-        state = live.over(number)
-        if state is None:
-            return True
-        live.submission.refresh()
-        if live.submission.end(number) is not None:
-            return True
-        if live.element_of(number) is None and not live.submission.take_back(number):
-            return self.recall(folder)  # it has just begun
-        del self.old[folder]
-        return False
-
-    def resume(self, task: Task) -> None:
-        live, number = self.old.pop(task.folder)
-        live.submission.tasks[number] = task
-        live.submission.open.add(number)
-        if live not in self.live:
-            self.live.append(live)
-        self._next_look = 0.0
-
-    def forget(self, folder: str) -> bool:
-        known = self.old.get(folder)
-        if known is None:
-            return True
-        live, number = known
-        ended = live.submission.end(number) is not None or live.submission.take_back(number)
-        others = [n for n, one in enumerate(live.submission.folders) if n != number and self._wanted(live, n, one)]
-        if not others:
-            self._cancel([live])
-        if ended:
-            del self.old[folder]
-        return ended
-
-    def _wanted(self, live: Live, number: int, folder: str) -> bool:
-        """Whether somebody waits for a task of an old submission, or may yet."""
-        if live.submission.tasks[number] is not None:
-            return number in live.submission.open
-        return self.old.get(folder, (None, 0))[0] is live and live.submission.end(number) is None
-
-
-def elements(tasks: Sequence[Task], batch: int | None) -> int:
-    """How many elements the array of these tasks gets: more than are needed do no harm, but to the queue's list."""
-    if batch:
-        return -(-len(tasks) // batch)
-    known = [task.expected for task in tasks if task.expected is not None]
-    wanted = len(tasks) - len(known) + max(int(sum(known) / SHARE), min(len(known), FEW))
-    return max(1, min(wanted, len(tasks), LARGEST))
-
-
-def _kind(task: Task) -> tuple[Any, ...]:
-    """Tasks of the same kind may go together."""
-    amounts = task.amounts
-    asked = None if amounts is None else (amounts.cpus, amounts.mem, amounts.gpus)
-    return asked, task.time, task.batch, tuple(task.arguments)
 
 
 def _more_descriptors(wanted: int) -> None:

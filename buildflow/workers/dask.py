@@ -196,7 +196,7 @@ class Worker(ClusterWorker):
     def cancel(self, ids: Sequence[str], *, kill: bool) -> None:
         """Tasks that run see a file; those that wait are taken out of the queue."""
         for token in ids:
-            _stop(f"{self._folder}/{token}")
+            _stop(f"{self.folder}/{token}")
             waiting = [future for future in self.futures.get(token, {}).values() if not future.done()]
             if waiting and self.dask is not None and not self._away():
                 with contextlib.suppress(Exception):
@@ -207,11 +207,11 @@ class Worker(ClusterWorker):
         super()._remove_told(more)
         self._forget_futures(over)
 
-    def _drop_old(self, live: Live) -> None:
+    def drop_old(self, live: Live) -> None:
         if live.id is not None and self.dask is not None and not self.dask.own:
             with contextlib.suppress(Exception):
                 self._find_published([live])
-        super()._drop_old(live)
+        super().drop_old(live)
         self._forget_futures([live.submission.token])
 
     def _forget_futures(self, tokens: Sequence[str]) -> None:

@@ -35,6 +35,7 @@ class Live:
         self.states: dict[int, State] = {}  # of elements; those that the queue does not know are GONE
         self.stopped: dict[int, dict[str, Any]] = {}  # what was told of tasks that the queue has ended: why comes later
         self.late: dict[int, tuple[dict[str, Any], float]] = {}  # ends whose outputs are not here yet, and until when
+        self.unwanted: set[int] = set()  # tasks that we have ended
         self.suspects: dict[int, float] = {}  # tasks that should have ended, and since when
         self.asked = 0  # how often the queue's history was asked
         self.cancelled = False  # by us

@@ -494,6 +494,13 @@ class LocalWorker(Worker):
                 running.stopped = True
                 self._signal(running, signal.SIGKILL if kill else signal.SIGTERM)
 
+    def end(self, task: Task) -> None:
+        for running in self.running.values():
+            if running.task is task and not running.stopped:
+                running.stopped = running.timed_out = True
+                running.deadline = time.monotonic() + GRACE
+                self._signal(running, signal.SIGTERM)
+
     def close(self) -> None:
         self.stop(kill=True)
         for fd in [fd for fd, r in self.running.items() if r.process is not None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -167,7 +167,7 @@ class Worker(ClusterWorker):
                 return None, Answer(-1 if jobs else 1, "", said)
             jobs[element] = job
         self._whole.add(token)
-        return " ".join(f"{element}:{job.native_id}" for element, job in jobs.items()), Answer(0, "", "")
+        return _name(token, jobs), Answer(0, "", "")
 
     def refused(self, answer: Answer) -> bool:
         text = answer.err.lower()
@@ -195,8 +195,7 @@ class Worker(ClusterWorker):
             if token in self._whole and jobs:
                 elements = {element: State(states.COMPLETED) for element in range(live.submission.elements)}
                 elements.update((element, state_of(job)) for element, job in list(jobs.items()))
-                name = live.id or " ".join(f"{element}:{job.native_id}" for element, job in jobs.items())
-                seen[token] = name, elements
+                seen[token] = live.id or _name(token, dict(jobs)), elements
         then(seen, Answer(0, "", ""))
 
     def find(self, lives: Sequence[Live]) -> str | None:
@@ -213,14 +212,6 @@ class Worker(ClusterWorker):
 
     def history(self, live: Live, then: Callable[[dict[int, State]], None]) -> None:
         then({})  # PSI/J has told all
-
-    def jobs_of(self, names: Iterable[str]) -> Iterator[Any]:
-        """PSI/J's jobs that those names of submissions stand for."""
-        wanted = set(names)
-        for live in [*self.live, *self._told, *(live for live, _ in self.old.values())]:
-            if live.id in wanted:
-                wanted.discard(live.id)
-                yield from list(self.jobs.get(live.submission.token, {}).values())
 
 
 class LocalWorker(Worker):
@@ -250,13 +241,10 @@ class LocalWorker(Worker):
     def cancel(self, ids: Sequence[str], *, kill: bool) -> None:
         """PSI/J would kill a job's processes where they stand: a node is told to end, so that it ends its task's
         group, and its container. Where a node is killed its guard does that."""
-        wanted = set(ids)
-        lives = [*self.live, *self._told, *(live for live, _ in self.old.values())]
-        folders = {live.submission.folder for live in lives if live.id in wanted}
 
         def end() -> None:
-            for folder in folders:
-                for _, process in _nodes(folder):
+            for name in ids:
+                for _, process in _nodes(f"{self.folder}/{_parts(name)[0]}"):
                     with contextlib.suppress(Exception):
                         process.kill() if kill else process.terminate()
 
@@ -296,9 +284,9 @@ class SlurmWorker(Worker):
         rows = [line.split("|") for line in lines]
         native = {row[1]: row[0] for row in rows if len(row) > 1}
         for live in lives:
-            known = dict(word.split(":", 1) for word in (live.id or "").split())
+            known = _parts(live.id or "")[1]
             for element in range(live.submission.elements):
-                name = native.get(f"{live.submission.token}.{element}") or known.get(str(element))
+                name = native.get(f"{live.submission.token}.{element}") or known.get(element)
                 if name is not None:
                     self.found(live, element, name)
                     _take(self.jobs[live.submission.token][element], rows)
@@ -306,7 +294,17 @@ class SlurmWorker(Worker):
 
     def cancel(self, ids: Sequence[str], *, kill: bool) -> None:
         psij = _psij()
-        jobs = [job for job in self.jobs_of(ids) if not job.status.final]
+        jobs = []
+        for name in ids:
+            token, natives = _parts(name)
+            known = self.jobs.get(token, {})
+            for element, native in natives.items():
+                job = known.get(element)
+                if job is None:  # of an earlier driver
+                    job = psij.Job()
+                    self._executor.attach(job, native)
+                if not job.status.final:
+                    jobs.append(job)
 
         def end() -> None:
             for job in jobs:
@@ -326,6 +324,18 @@ def _psij() -> Any:
     import psij
 
     return psij
+
+
+def _name(token: str, jobs: Mapping[int, Any]) -> str:
+    """A submission's name: its token, and PSI/J's native id of each element."""
+    return " ".join([token, *(f"{element}:{job.native_id}" for element, job in jobs.items())])
+
+
+def _parts(name: str) -> tuple[str, dict[int, str]]:
+    """The token and the native ids in a name."""
+    token, *words = name.split() or [""]
+    pairs = [word.partition(":") for word in words]
+    return token, {int(element): native for element, _, native in pairs}
 
 
 def custom_attributes(words: Iterable[str], prefix: str) -> tuple[dict[str, object], bool]:

@@ -130,6 +130,9 @@ class Worker(ClusterWorker):
     def cancel(self, ids: Sequence[str], *, kill: bool) -> None:
         self.queue.ask(["qdel", *ids], lambda answer: None)
 
+    def cancel_element(self, name: str, element: int) -> None:
+        self.queue.ask(["qdel", f"{name}.{element + 1}"], lambda answer: None)
+
 
 def _seen(text: str, tokens: set[str]) -> Seen | None:
     """What `qstat -xml` tells; None for what is no XML."""

@@ -148,6 +148,9 @@ class Worker(ClusterWorker):
         signal = ["--signal=KILL", "--full"] if kill else []
         self.queue.ask(["scancel", "--quiet", *signal, *ids], lambda answer: None)
 
+    def cancel_element(self, name: str, element: int) -> None:
+        self.queue.ask(["scancel", "--quiet", f"{name}_{element}"], lambda answer: None)
+
 
 def _state(word: str, node: str = "", reason: str = "") -> State:
     """A state as Slurm writes it: `CANCELLED by 1000` too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -219,3 +220,19 @@ def test_the_command_measures_and_writes(tmp_path: Path) -> None:
     phases = ("plan", "nothing", "from-nothing", "restored", "edit", "watch")
     assert measured == {("single", "start"), *(("chains", phase) for phase in phases)}
     assert len(list((tmp_path / "out").glob("*.svg"))) == 1
+
+
+def test_a_run_that_is_ended_leaves_no_trees(tmp_path: Path) -> None:
+    places = ["--out", str(tmp_path / "out"), "--scratch", str(tmp_path / "scratch")]
+    command = [sys.executable, "-m", "benchmarks", "--only", "chains", "--sizes", "2000", "--tools", "ninja", *places]
+    ignored = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)  # noqa: E731 - as a shell does behind a `&`
+    with subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                          preexec_fn=ignored) as process:  # fmt: skip
+        assert process.stderr
+        for line in process.stderr:
+            if "chains, 2,000" in line:
+                process.terminate()
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 130, rest
+    assert "interrupted" in rest and list((tmp_path / "scratch").iterdir()) == []

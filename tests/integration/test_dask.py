@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from cluster_stories import WAIT, Project, Stories
+
 from clusters import Cluster, until
 from require import require
 from story import Story, kill_session

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
-
 from cluster_stories import WAIT, Project, Stories
+
 from clusters import Cluster, Slurm, until
 from require import require, service
 from story import Story
