@@ -183,7 +183,7 @@ class Adopter:
             read = self.build.executor.read_depfile(run)
             if read is not None:
                 return read
-        always = self.decider._always(job)
+        always = self.decider.always(job)
         ids = dict(zip((*job.inputs, *job.after, *job.extra), (*job.input_ids, *job.after_ids, *job.extra_ids)))
         return [(name, self.decider.digest(f, job.number)) for name, f in ids.items() if name not in always]
 
@@ -195,7 +195,7 @@ class Adopter:
                 raise _Refused(f"bflow made {name} itself, of other inputs or by another recipe")
         if known is not None:
             raise _Refused(f"the cache has another result for what {job.target} is made of")
-        counted = None if read is None else {*(name for name, _ in read), *self.decider._always(job)}
+        counted = None if read is None else {*(name for name, _ in read), *self.decider.always(job)}
         oldest, name = min((self._time(name), name) for name in job.outputs)
         for f in self._read_by(job.number):
             path = self.plan.paths[f]

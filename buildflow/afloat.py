@@ -85,7 +85,9 @@ class Adrift:
 
 def watched_of(staging: Staging) -> list[Any]:
     """The inputs of a staged job, as they can be compared with those of another driver."""
-    return [[w.path, list(w.signature), w.link] for w in staging.watched] + [[name] for name, _ in staging.trees]
+    found: list[Any] = [[w.path, list(w.signature), w.link] for w in staging.watched]
+    found += [[name] for name, _ in staging.trees]
+    return found + [[staging.candidates.digest]] if staging.candidates is not None else found
 
 
 def write(run: Run) -> None:

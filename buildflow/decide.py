@@ -62,6 +62,7 @@ class Decider:
         self._functions: dict[int, list[tuple[str, str]]] = {}
         self._tools: dict[tuple[str, str], str] = {}
         self._externals: dict[str, bytes] = {}
+        self.candidates: dict[Any, Any] = {}  # of jobs with depfiles, as `staging` keeps them
 
     # ---- digests -----------------------------------------------------------------------------------------------
 
@@ -117,6 +118,7 @@ class Decider:
         self.digests = {f: d for f, d in self.digests.items() if plan.maker[f] >= 0 and f not in plan.within}
         self._trees.clear()
         self._externals.clear()
+        self.candidates.clear()
 
     def member_digest(self, f: int, job: int) -> bytes:
         """The digest of a file in a folder: of a link, its text and what it leads to, which is staged in its place."""
@@ -287,7 +289,7 @@ class Decider:
         def digest(name: str) -> bytes:
             return self.digest(ids[name], number)
 
-        always = self._always(job) if job.depfile is not None else None
+        always = self.always(job) if job.depfile is not None else None
         rows = manifest(
             job,
             self.environments.identity(env),
@@ -305,7 +307,7 @@ class Decider:
             found.read = read or ()
         return found
 
-    def _always(self, job: Job) -> frozenset[str]:
+    def always(self, job: Job) -> frozenset[str]:
         """Of a job with a depfile: the inputs that count whether it names them or not, since the recipe names them."""
         names = set(job.extra)
         recipe = job.rule.recipe

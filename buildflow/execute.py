@@ -62,7 +62,7 @@ class Executor:
         run = Run(job, identity, self.pool.take(job.rule.name), worker)
         try:
             run.staging = staging
-            run.sandbox.prepare(staging.pieces, staging.folders)
+            staging.staged(run.sandbox.prepare(staging.pieces, staging.folders))
             run.task = self.composer.task(run)
             if not worker.here:
                 afloat.write(run)
@@ -117,10 +117,11 @@ class Executor:
             except OSError:
                 pass
 
-    def check_inputs(self, run: Run) -> None:
-        """Raises InputChanged where an input is no longer what its digest says, in the sandbox or in the project."""
+    def check_inputs(self, run: Run, failed: bool) -> None:
+        """Raises InputChanged where an input is no longer what its digest says, in the sandbox or in the project. What
+        a job with a depfile may have read is looked at by `read_depfile`, but here where it has `failed`."""
         assert run.staging is not None
-        run.staging.check(run.sandbox)
+        run.staging.check(run.sandbox, candidates=failed)
 
     def problem(self, run: Run, end: End) -> str | None:
         """Why a job failed, in one sentence; None where its outputs are all there."""
@@ -147,10 +148,13 @@ class Executor:
         return any(real == place or real.startswith(place + "/") for place in places)
 
     def read_depfile(self, run: Run) -> list[tuple[str, bytes]] | None:
-        """What a job with a depfile read besides what always counts, with digests; None where it has none."""
+        """What a job with a depfile read besides what always counts, with digests; None where it has none. Raises
+        InputChanged where it is no longer what its digest says."""
         job = run.job
         if job.depfile is None:
             return None
+        assert run.staging is not None
+        candidates = run.staging.candidates
         path = os.path.join(run.sandbox.path, job.depfile)
         try:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:
@@ -164,7 +168,7 @@ class Executor:
         for name in run.sandbox.held:
             staged.setdefault(name, name)
         inside, outside = project_names(names, run.sandbox.path, staged)
-        always = self.decider._always(job)
+        always = self.decider.always(job)
         read: list[tuple[str, bytes]] = []
         plan = self.decider.plan
         for name in inside:
@@ -181,6 +185,8 @@ class Executor:
             row = (project, self.decider.digest(f, job.number))
             if row not in read:
                 read.append(row)
+                if candidates is not None and project in candidates.numbers:
+                    run.staging.check_candidate(f)
         for name in outside:
             if os.path.isfile(name):
                 read.append((name, self.decider.external(name)))
@@ -249,7 +255,11 @@ class Executor:
         job = run.job
         plan = self.decider.plan
         inputs = []
+        read = {name for name, _ in run.identity.read}
+        candidates = run.staging.candidates if run.staging is not None else None
         for f in (*job.input_ids, *job.after_ids, *job.extra_ids):
+            if candidates is not None and plan.paths[f] in candidates.numbers and plan.paths[f] not in read:
+                continue  # it might have been read, and was not
             maker = plan.maker[f]
             made = self.decider.key_of(maker) if maker >= 0 else None
             try:

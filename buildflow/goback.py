@@ -6,7 +6,7 @@ dropped; the others go on. Where that cannot be done the build goes on as it is,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from buildflow.plan.readers import Readers
@@ -25,10 +25,15 @@ class GoBack:
         self._ending: set[int] = set()  # jobs that run on what is no more
         self._index: Readers | None = None
 
-    def take_in(self, names: Iterable[str]) -> bool:
-        """These sources hold something else now. False where the build cannot go back to them (then nothing is done):
-        where it has failed, or what is planned may depend on them."""
+    def take_in(self, found: Mapping[str, bytes | None]) -> bool:
+        """These sources hold something else than when the build began: digests of what, where known. False where the
+        build cannot go back to them (then nothing is done): where it has failed, or what is planned may depend on
+        them."""
         build, plan = self.build, self.build.plan
+        known = build.decider.digests
+        names = [name for name, digest in found.items() if digest is None or known.get(plan.ids[name]) != digest]
+        if not names:
+            return True  # all of it was read by now
         files = {plan.ids[name] for name in names}
         if not self._possible():
             return False
@@ -49,7 +54,7 @@ class GoBack:
         self._forget(jobs)
         build.schedule.reopen(jobs - running)
         if running or done:
-            first, *rest = sorted(names)
+            first, *rest = names
             more = f" and {len(rest)} more" if rest else ""
             build.stream.emit("note", text=f"{first}{more} changed: what depends on it starts again")
         return True

@@ -1,7 +1,7 @@
 """What a watch keeps in memory between two builds: the state, and the plan of the last whole build that went well.
 
-A change to nothing but files that jobs read or make is built from it: nothing is loaded, nothing resolved, and only what
-is affected is looked at. Whether that is the whole change its caller knows; where it is not, it plans anew.
+A change to nothing but files that jobs read or make is built from it: nothing is loaded, nothing resolved, and only
+what is affected is looked at. Whether that is the whole change its caller knows; where it is not, it plans anew.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class Landing:
             return
         problem = executor.problem(run, end)
         try:
-            executor.check_inputs(run)
+            executor.check_inputs(run, problem is not None)
         except InputChanged as change:
             # A failed job that changed its own copy has failed; any other change may be the very reason.
             if problem is None or (not change.by_job and number not in build.launch.alone):
@@ -101,6 +101,10 @@ class Landing:
                 key = second_key(run.identity.first, read)
                 run.identity.read = tuple(read)
             build.hooks.collected(run, end)
+        except InputChanged as change:
+            executor.give_back(run, fresh=True)
+            self.again(number, change)
+            return
         except FlowError as error:
             self._failed_try(run, end, error.message, error)
             return

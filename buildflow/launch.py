@@ -102,7 +102,7 @@ class Launch:
             for number in jobs & lane.running.keys():
                 run = lane.running[number][0]
                 assert run.task is not None
-                lane.worker.end(run.task)
+                lane.worker.give_up(run.task)
                 found.add(number)
         return found
 

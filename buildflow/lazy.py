@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     import re
 
 
+_NAMES = ("match", "fullmatch", "search", "finditer", "findall", "sub", "subn", "split", "pattern", "flags")
+
+
 class _Lazy:
     """Stands for `re.compile(text, flags)`; its methods are those of the pattern."""
 
@@ -19,7 +22,7 @@ class _Lazy:
         import re
 
         compiled = re.compile(*self._made)
-        for known in ("match", "fullmatch", "search", "finditer", "findall", "sub", "subn", "split", "pattern", "flags"):
+        for known in _NAMES:
             setattr(self, known, getattr(compiled, known))
         return getattr(compiled, name)
 

@@ -72,14 +72,16 @@ class Sandbox:
 
     # ---- before a job ------------------------------------------------------------------------------------------
 
-    def prepare(self, pieces: Mapping[str, Piece], folders: Iterable[str]) -> None:
-        """Make the folder hold just `pieces` (name → piece) and the empty `folders` (names with a final `/`)."""
+    def prepare(self, pieces: Mapping[str, Piece], folders: Iterable[str]) -> list[str]:
+        """Make the folder hold just `pieces` (name → piece) and the empty `folders` (names with a final `/`); the names
+        that were not there yet."""
         needed = _with_parents(pieces, folders)
         try:
             if self.fresh:
                 self._wipe()
-            self._arrange(pieces, needed)
+            new = self._arrange(pieces, needed)
             self._staged = time.time_ns()
+            return new
         except OSError as error:
             self.fresh = True
             raise BuildError(f"cannot stage into {self.path}: {error.strerror} ({error.filename})") from None
@@ -87,8 +89,9 @@ class Sandbox:
             self.fresh = True
             raise
 
-    def _arrange(self, pieces: Mapping[str, Piece], needed: set[str]) -> None:
+    def _arrange(self, pieces: Mapping[str, Piece], needed: set[str]) -> list[str]:
         path = self.path
+        new: list[str] = []
         for name in [n for n in self.held if n not in pieces]:
             self._drop(name)
         for folder in sorted(self.folders - needed, key=len, reverse=True):
@@ -105,6 +108,8 @@ class Sandbox:
                         continue
                 self._drop(name)
             self._stage(name, piece)
+            new.append(name)
+        return new
 
     @staticmethod
     def _make_folder(target: str) -> None:

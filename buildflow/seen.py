@@ -213,8 +213,8 @@ class Seen:
         return [*found, *(name for name in gone if name not in found)], strongest
 
     def overtaken(self, touched: Mapping[str, Touch]) -> dict[str, tuple[Signature, bytes | None]]:
-        """While a build runs: the sources that jobs read and that hold something else than it found, with what they hold
-        (signature and, of files up to `HASHED`, digest)."""
+        """While a build runs: the sources that jobs read and that hold something else than it found, with what they
+        hold (signature and, of files up to `HASHED`, digest)."""
         found = {}
         for name in touched:
             f = self.plan.ids.get(name)

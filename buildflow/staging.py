@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from xxhash import xxh3_128
 
 from buildflow.digest import Signature, signature, signature_matches
 from buildflow.errors import FlowError
@@ -26,6 +29,9 @@ SMALL = 1 << 20
 
 MANY = 1000
 """Files above which a folder is one link."""
+
+FEW = 16
+"""Files that a job may read, up to which each is watched as any input."""
 
 _COPIERS = regex(
     r"(?<![\w.-])(?:(?:bsd|g)?tar|zip|cpio|rsync|find)(?![\w.-])"
@@ -59,6 +65,30 @@ class Watched:
         self.link = link
 
 
+class Candidates:
+    """The files that the jobs of a rule may read, as they stand in a sandbox: `pieces` and numbers by name."""
+
+    def __init__(self, staging: Staging, files: Sequence[int]) -> None:
+        decider, paths = staging.decider, staging.plan.paths
+        self.pieces: dict[str, Piece] = {}
+        self.numbers: dict[str, int] = {}
+        state = xxh3_128()
+        for f in files:
+            name = paths[f]
+            digest = decider.digest(f, staging.job.number)
+            state.update(digest)
+            path = decider.place(f)
+            try:
+                st = os.stat(path)
+            except OSError:
+                raise InputChanged(name, False) from None
+            code = bool(st.st_mode & 0o100) or name.lower().endswith(_CODE)
+            real = staging.copies or f in staging.extra or code or st.st_size <= staging.small
+            self.pieces[name] = Piece(path, digest, real)
+            self.numbers[name] = f
+        self.digest: bytes = state.digest()
+
+
 class Staging:
     """The inputs of one job: `pieces` (name in the sandbox → piece), `folders`, and what is `watched`."""
 
@@ -75,10 +105,33 @@ class Staging:
         self.copies = how == "copy" or (how == "auto" and copies_links(job))
         self.small = SMALL if how == "auto" else -1
         self.extra = frozenset(job.extra_ids)
-        for f in (*job.input_ids, *job.after_ids, *job.extra_ids):
+        ids, self.candidates = self._split((*job.input_ids, *job.after_ids, *job.extra_ids))
+        for f in ids:
             self._add(f)
+        if self.candidates is not None:
+            self.pieces = {**self.candidates.pieces, **self.pieces}
         self._linked_folders_are_whole()
         self._room_for_outputs()
+
+    def _split(self, ids: Sequence[int]) -> tuple[Sequence[int], Candidates | None]:
+        """Of a job with a depfile: the inputs that count whether they are read or not, and the others, as far as they
+        are plain files (a program's headers): these are looked at together with those of the rule's other jobs."""
+        if self.job.depfile is None:
+            return ids, None
+        always, paths, maker = self.decider.always(self.job), self.plan.paths, self.plan.maker
+        first: list[int] = []
+        rest: list[int] = []
+        for f in ids:
+            name = paths[f]
+            plain = name not in always and maker[f] < 0 and name[-1] != "/" and name[0] != "/" and name[:3] != "../"
+            (rest if plain else first).append(f)
+        if len(rest) < FEW or self.job.anonymous:
+            return ids, None
+        key = (tuple(rest), self.copies, self.small)
+        found: Candidates | None = self.decider.candidates.get(key)
+        if found is None:
+            found = self.decider.candidates[key] = Candidates(self, rest)
+        return first, found
 
     def _add(self, f: int) -> None:
         name = self.plan.paths[f]
@@ -230,13 +283,40 @@ class Staging:
         except OSError:
             raise InputChanged(self.plan.paths[f], False) from None
 
-    def check(self, sandbox: Sandbox) -> None:
+    def staged(self, new: Iterable[str]) -> None:
+        """What was put into the sandbox now is what was hashed. Raises InputChanged where a candidate is not."""
+        if self.candidates is not None:
+            for name in new:
+                f = self.candidates.numbers.get(name)
+                if f is not None:
+                    self.check_candidate(f)
+
+    def check_candidate(self, f: int) -> None:
+        """Raises InputChanged where a file that the job may have read is not what its digest says."""
+        name = self.plan.paths[f]
+        digest = self.decider.digest(f, self.job.number)
+        record = self.disk.record(name)
+        try:
+            sig = signature(os.stat(self.disk.path(name)))
+            if record is not None and record.signature == sig and record.digest == digest and not record.flags & RACY:
+                return
+            if self.disk.digest(name) == digest:
+                return
+        except (OSError, FlowError):
+            pass
+        raise InputChanged(name, False)
+
+    def check(self, sandbox: Sandbox, *, candidates: bool = False) -> None:
         """After the run. Raises InputChanged where an input is not what its digest says, in the project or the sandbox.
 
         A file whose status alone changed (a hard link to it was made) is hashed again; so is one that was hashed within
-        the clock's granularity of a write.
+        the clock's granularity of a write. `candidates`: also what the job may have read, where nobody knows whether it
+        did.
         """
         touched = sandbox.touched()
+        if candidates and self.candidates is not None:
+            for f in self.candidates.numbers.values():
+                self.check_candidate(f)
         for watched in self.watched:
             try:
                 now = signature(os.lstat(watched.path) if watched.link else os.stat(watched.path))

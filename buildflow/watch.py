@@ -1,7 +1,8 @@
 """Watching a project: build, wait until something that the build has read is changed, build again.
 
 The loop knows neither the command line nor the screen: what a build is, its caller says. The observer runs before the
-first build starts, so what changes while one runs is seen: a source is taken into that build, all else is built after it.
+first build starts, so what changes while one runs is seen: a source is taken into that build, all else is built after
+it.
 """
 
 from __future__ import annotations
@@ -111,16 +112,16 @@ class Watch:
                     if seen.is_source(name):
                         self._fresh.add(name, path, touch)
 
-    def catch_up(self, seen: Seen, take_in: Callable[[list[str]], bool]) -> None:
-        """Called now and then while a build runs: give it the sources that have changed. `take_in` says whether the
-        build goes back to them; what it does not is built after it."""
+    def catch_up(self, seen: Seen, take_in: Callable[[dict[str, bytes | None]], bool]) -> None:
+        """Called now and then while a build runs: give it the sources that have changed, with their digests where they
+        are known. `take_in` says whether the build goes back to them; what it does not is built after it."""
         self._gather(seen)
         fresh = self._fresh
         if not fresh.began or fresh.due(self.inbox) > 0:
             return
         self._fresh = Pending()
         found = seen.overtaken(fresh.touched)
-        if found and take_in(list(found)):
+        if found and take_in({name: digest for name, (_, digest) in found.items()}):
             seen.caught_up(found)
 
     def _check_root(self) -> None:
@@ -181,8 +182,8 @@ class Watch:
 
 
 class Pending:
-    """What came and was not looked at yet, by the names of plans. `began` and `last`: when the first of it came, and the
-    last (0: nothing came)."""
+    """What came and was not looked at yet, by the names of plans. `began` and `last`: when the first of it came, and
+    the last (0: nothing came)."""
 
     def __init__(self) -> None:
         self.touched: dict[str, Touch] = {}

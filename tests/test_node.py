@@ -1,4 +1,4 @@
-"""What runs on a cluster's node (`buildflow/node.py`), by itself: a process that is given the folder of a submission."""
+"""What runs on a node of a cluster (`buildflow/node.py`), by itself: a process that gets the folder of a submission."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ class Site:
         made.write("slurm", **given)
         return made
 
-    def start(self, submission: Submission, element: int = 0, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, submission: Submission, element: int = 0, env: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         node = subprocess.Popen(
             [sys.executable, "-I", "-S", NODE, submission.folder, str(element)],
             env={**os.environ, "ONLY_THE_NODES": "1", **(env or {})}, stdin=subprocess.DEVNULL, start_new_session=True,

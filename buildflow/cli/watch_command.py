@@ -236,8 +236,8 @@ class Rebuilds:
     # ---- the plan that is kept ---------------------------------------------------------------------------------
 
     def _affected(self, stream: Stream, screen: Held, *, all_of_it: bool) -> bool:
-        """Build what the changes affect by the plan that is kept; False, and nothing was done, where there is none, or it
-        holds no more. `all_of_it`: the changes must be none to the plan."""
+        """Build what the changes affect by the plan that is kept; False, and nothing was done, where there is none, or
+        it holds no more. `all_of_it`: the changes must be none to the plan."""
         kept, watch = self.kept, self.watch
         if kept is None or not watch.changes:
             return False

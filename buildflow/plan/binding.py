@@ -11,18 +11,23 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from buildflow.errors import FlowError
-from buildflow.names import Flat
+from buildflow.names import Flat, Relation
 from buildflow.plan.matcher import Bound, RuleIndex, normal
 from buildflow.rule import Rule, word_list
 from buildflow.template import Hole, Word
 
+Texts = tuple[str, ...]
+
 
 class _Inputs:
-    """The input words of a rule, flattened once. `simple`: parts that only bound names fill."""
+    """The input words of a rule, flattened once. `simple`: parts that only bound names fill. `shared`: for each word
+    that no wildcard of the rule has a say in, what it stands for; the same for all jobs."""
 
-    __slots__ = ("words",)
+    __slots__ = ("words", "shared", "names")
 
     def __init__(self, rule: Rule, words: Sequence[Word], names: frozenset[str]) -> None:
+        self.names = names
+        self.shared: dict[int, Texts | None] = {}
         self.words: list[tuple[Word, tuple[Any, ...] | None, list[Flat] | None]] = []
         for word in words:
             flats = rule.scope.flatten(word.parts)
@@ -60,32 +65,56 @@ class Bindings:
             self._inputs[rule.number] = found
         return found
 
-    def before(self, rule: Rule, bound: Bound) -> Iterator[tuple[Word, str]]:
-        """The texts of the inputs before the `|`; a glob is not looked up yet (a `GlobText`)."""
+    def groups_before(self, rule: Rule, bound: Bound) -> Iterator[tuple[Word, Texts]]:
+        """What each input word before the `|` stands for; a glob is not looked up yet (a `GlobText`). What is the same
+        for all jobs of a rule is one and the same tuple."""
         yield from self._texts(rule, self._inputs_of(rule)[0], bound)
         if rule.input_function is not None:
             yield from self._called(rule, bound)
 
-    def after(self, rule: Rule, bound: Bound) -> Iterator[tuple[Word, str]]:
-        """The texts of the order-only inputs."""
+    def groups_after(self, rule: Rule, bound: Bound) -> Iterator[tuple[Word, Texts]]:
+        """The same of the order-only inputs."""
         if rule.after:
             yield from self._texts(rule, self._inputs_of(rule)[1], bound)
+
+    def before(self, rule: Rule, bound: Bound) -> Iterator[tuple[Word, str]]:
+        """The texts of the inputs before the `|`, one by one."""
+        return ((word, text) for word, texts in self.groups_before(rule, bound) for text in texts)
+
+    def after(self, rule: Rule, bound: Bound) -> Iterator[tuple[Word, str]]:
+        """The texts of the order-only inputs."""
+        return ((word, text) for word, texts in self.groups_after(rule, bound) for text in texts)
 
     def inputs(self, rule: Rule, bound: Bound) -> list[tuple[Word, str]]:
         """The texts of all inputs."""
         return [*self.before(rule, bound), *self.after(rule, bound)]
 
-    def _texts(self, rule: Rule, inputs: _Inputs, bound: Bound) -> Iterator[tuple[Word, str]]:
-        for word, simple, flats in inputs.words:
+    def _texts(self, rule: Rule, inputs: _Inputs, bound: Bound) -> Iterator[tuple[Word, Texts]]:
+        for number, (word, simple, flats) in enumerate(inputs.words):
             if simple is not None:
-                yield word, "".join([p if type(p) is str else bound.get(p.name, "") for p in simple])
-            else:
-                assert flats is not None
-                for text in dict.fromkeys(rule.scope.expand(flats, bound, word.span or rule.span)):
-                    if text:
-                        yield word, text
+                yield word, ("".join([p if type(p) is str else bound.get(p.name, "") for p in simple]),)
+                continue
+            assert flats is not None
+            texts = inputs.shared.get(number)
+            if texts is None:
+                texts = tuple([t for t in dict.fromkeys(rule.scope.expand(flats, bound, word.span or rule.span)) if t])
+                if number not in inputs.shared:
+                    inputs.shared[number] = texts if self._is_shared(rule, flats, inputs.names) else None
+            yield word, texts
 
-    def _called(self, rule: Rule, bound: Bound) -> Iterator[tuple[Word, str]]:
+    @staticmethod
+    def _is_shared(rule: Rule, flats: Sequence[Flat], names: frozenset[str]) -> bool:
+        """Whether a word stands for the same whatever the wildcards of its rule are: it holds names of domains alone
+        that none of them is a part of."""
+        for part in (p for flat in flats for p in flat if not isinstance(p, str)):
+            if not isinstance(part, Hole) or part.name not in rule.scope.definitions:
+                return False
+            value = rule.scope.value(part.name)
+            if not isinstance(value, Relation) or not names.isdisjoint(value.columns):
+                return False
+        return True
+
+    def _called(self, rule: Rule, bound: Bound) -> Iterator[tuple[Word, Texts]]:
         """The inputs that a function of the wildcards gives (Python)."""
         from buildflow.view import Wildcards
 
@@ -99,9 +128,7 @@ class Bindings:
                 f"the inputs function of {rule.name} failed: {type(error).__name__}: {error}", rule.span
             ) from error
         for word in word_list(given, rule.span):
-            for text in dict.fromkeys(rule.scope.expand_word(word, bound)):
-                if text:
-                    yield word, text
+            yield word, tuple([text for text in dict.fromkeys(rule.scope.expand_word(word, bound)) if text])
 
     def outputs(self, rule: Rule, bound: Bound) -> list[tuple[str | None, str]]:
         """The paths that a job of a rule makes, in the order of its targets, each with the label of its target word."""

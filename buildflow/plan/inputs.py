@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from buildflow.plan.resolve import Resolver
 
 
+MANY = 16
+"""Texts of one word above which it is asked whether they are the same for all jobs."""
+
+
 class _Found:
     """What was found of one job's inputs: file numbers in order, each once."""
 
@@ -38,6 +42,7 @@ class Inputs:
         self.resolver = resolver
         self.plan = resolver.plan
         self.bindings = resolver.bindings
+        self._shared: dict[int, tuple[Sequence[str], dict[int, None], frozenset[str]]] = {}  # by the tuple's identity
 
     def fill(self, job: int) -> None:
         """Enter the inputs of a job into the plan, and want them. Pending: where a name cannot be evaluated yet."""
@@ -45,10 +50,10 @@ class Inputs:
         rule = self.resolver.builder.rules[plan.rule[job]]
         bound = self.resolver.bounds[job]
         found = _Found(rule, {plan.paths[f] for f in plan.outputs[job]})
-        for word, text in bindings.before(rule, bound):
-            self._take(found, job, word, text, found.inputs, rule)
-        for word, text in bindings.after(rule, bound):
-            self._take(found, job, word, text, found.after, rule)
+        for word, texts in bindings.groups_before(rule, bound):
+            self._take_all(found, job, word, texts, found.inputs, rule)
+        for word, texts in bindings.groups_after(rule, bound):
+            self._take_all(found, job, word, texts, found.after, rule)
         own = found.own or self.resolver.outputs_of(rule, bound)  # a phony job has no outputs, but targets
         if self.resolver.index.alias_patterns or not self.resolver.index.aliases.isdisjoint(own):
             for other, other_bound in self._added(own):
@@ -83,6 +88,39 @@ class Inputs:
             for other, values in self.resolver.index.aliases_of(path):
                 found.setdefault((other.number, tuple(values.items())), (other, values))
         return sorted(found.values(), key=lambda one: one[0].number)
+
+    def _take_all(
+        self, found: _Found, job: int, word: Word, texts: Sequence[str], side: dict[int, None], owner: Rule
+    ) -> None:
+        """All texts of an input word. Many that are the same for all jobs of a rule (a program's headers) are looked at
+        once, as long as each is the name of one file."""
+        if len(texts) < MANY:
+            for text in texts:
+                self._take(found, job, word, text, side, owner)
+            return
+        known = self._shared.get(id(texts))
+        if known is None or known[0] is not texts:
+            count = len(side)
+            for text in texts:
+                self._take(found, job, word, text, side, owner)
+            files = [self.plan.ids.get(self.bindings.project_path(str(text)), -1) for text in texts]
+            plain = not any(isinstance(text, GlobText) for text in texts) and word.label != "_"
+            if plain and -1 not in files and len(side) == count + len(files) and self._are_files(files):
+                self._shared[id(texts)] = (texts, dict.fromkeys(files), frozenset(self.plan.paths[f] for f in files))
+            return
+        _, numbers, paths = known
+        if not paths.isdisjoint(found.own):
+            for text in texts:
+                self._take(found, job, word, text, side, owner)
+            return
+        side.update(numbers)
+        if word.label:
+            found.labels.setdefault(word.label, {}).update(numbers)
+
+    def _are_files(self, files: Sequence[int]) -> bool:
+        """Whether each is a source or what a rule makes, and no name for something else."""
+        choices, paths = self.resolver.chooser.choices, self.plan.paths
+        return all((choice := choices.get(paths[f])) is not None and choice.kind in ("rule", "source") for f in files)
 
     def _take(self, found: _Found, job: int, word: Word, text: str, side: dict[int, None], owner: Rule) -> None:
         """One text of an input word into what was found of a job."""

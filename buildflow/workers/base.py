@@ -124,7 +124,7 @@ class Worker:
         """End all tasks: politely, or at once."""
         raise NotImplementedError
 
-    def end(self, task: Task) -> None:
+    def give_up(self, task: Task) -> None:
         """End one task, politely: what it makes is not wanted any more. A worker that cannot lets it run to its end."""
 
     def check(self) -> None:

@@ -494,7 +494,7 @@ class LocalWorker(Worker):
                 running.stopped = True
                 self._signal(running, signal.SIGKILL if kill else signal.SIGTERM)
 
-    def end(self, task: Task) -> None:
+    def give_up(self, task: Task) -> None:
         for running in self.running.values():
             if running.task is task and not running.stopped:
                 running.stopped = running.timed_out = True

@@ -131,7 +131,8 @@ class Sending:
             if worker.ending or worker.contact.gone_for() >= RIDE_OUT:
                 self._failed(live, f"the queue does not answer: {answer.said}")
             else:
-                self._retry = time.monotonic() + min(2.0 ** min(worker.contact.tries, 5), SLOWEST, 2 * worker.longest_poll)
+                longer = 2.0 ** min(worker.contact.tries, 5)
+                self._retry = time.monotonic() + min(longer, SLOWEST, 2 * worker.longest_poll)
 
     def _accepted(self, live: Live, name: str) -> None:
         self.under_way = None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -220,6 +222,22 @@ class Stories:
         assert project.build().ran == 12
         assert project.counted() == sorted(map(str, range(1, 13)))
 
+    def test_a_thousand_short_jobs(self, project: Project) -> None:
+        """At most 20 commands of the queue in all, and less than a quarter of the time that they take one by one (that
+        of a twentieth of them, twenty times)."""
+        count, path = scheduler_counter(project.story.home)
+        project.many(1000)
+        began = time.monotonic()
+        assert project.build(env={"PATH": path}).ran == 1000
+        together = time.monotonic() - began
+        assert len(count.read_text().splitlines()) <= 20
+        project.cluster.until_empty()
+        project.story.remove(".bflow", "out")
+        project.many(50)
+        began = time.monotonic()
+        assert project.build("-o", "batch=1").ran == 50
+        assert together < 20 * (time.monotonic() - began) / 4
+
     def test_what_is_not_wanted_any_more_is_cancelled(self, project: Project) -> None:
         project.many(1, WAIT.format(gate=project.gate))
         assert "1 job is left in the queue" in project.detach().err
@@ -254,14 +272,18 @@ class Stories:
         assert project.story.read("answer.txt") == "42"
 
 
-def scheduler_counter(folder: Path, names: tuple[str, ...]) -> tuple[Path, str]:
-    """A folder for the PATH in which each of these commands is counted, and the file that they are counted in."""
-    import shutil
+COMMANDS = (
+    *("sbatch", "squeue", "sacct", "scontrol", "scancel", "sinfo", "srun"),
+    *("qsub", "qstat", "qacct", "qdel", "qhost"),
+)
 
+
+def scheduler_counter(folder: Path) -> tuple[Path, str]:
+    """The file in which each command of a queue is counted, and a PATH that does so."""
     count = folder / "count"
     bin = folder / "bin"
     bin.mkdir()
-    for name in names:
+    for name in COMMANDS:
         real = shutil.which(name)
         if real:
             (bin / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {count}\nexec {real} "$@"\n')

@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from containers import Apptainer, Docker, apptainer, docker, rootfs  # noqa: F401
 
 from clusters import Cluster
-from containers import Apptainer, Docker, apptainer, docker, rootfs  # noqa: F401
 from require import require
 from story import Story
 

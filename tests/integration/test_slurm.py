@@ -10,37 +10,18 @@ import time
 from pathlib import Path
 
 import pytest
+from cluster_stories import WAIT, Project, Stories
 
-from cluster_stories import WAIT, Project, Stories, scheduler_counter
 from clusters import Slurm, until
 from require import service
 from story import Story
 
 pytestmark = pytest.mark.slurm
 
-COMMANDS = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sinfo", "srun")
-
-
 class TestSlurm(Stories):
     @pytest.fixture
     def cluster(self, slurm: Slurm) -> Slurm:
         return slurm
-
-    def test_a_thousand_short_jobs(self, project: Project) -> None:
-        """At most 20 commands in all, and less than a quarter of the time that 100 array tasks take, ten times."""
-        count, path = scheduler_counter(project.story.home, COMMANDS)
-        project.many(1000)
-        began = time.monotonic()
-        ran = project.build(env={"PATH": path})
-        together = time.monotonic() - began
-        assert ran.ran == 1000
-        assert len(count.read_text().splitlines()) <= 20
-        project.cluster.until_empty()
-        project.story.remove(".bflow", "out")
-        project.many(100)
-        began = time.monotonic()
-        assert project.build("-o", "batch=1").ran == 100
-        assert together < 10 * (time.monotonic() - began) / 4
 
     def test_options_of_the_queue(self, project: Project) -> None:
         project.write("""

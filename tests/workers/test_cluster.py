@@ -323,5 +323,6 @@ def test_what_grid_engine_says_of_arrays() -> None:
     assert kinds == [states.RUNNING, states.FAILED, states.WAITING, states.WAITING]
     assert _seen("no xml", {"t"}) is None
     record = "=" * 62 + "\nhostname  n1\ntaskid  {}\nfailed  {}\nexit_status  {}\n"
-    found = _accounted(record.format(1, "100 : assumedly after job", 137) + record.format(2, 0, 143) + record.format(3, 0, 0))
+    records = [record.format(1, "100 : assumedly after job", 137), record.format(2, 0, 143), record.format(3, 0, 0)]
+    found = _accounted("".join(records))
     assert [found[element].kind for element in range(3)] == [states.CANCELLED, states.CANCELLED, states.COMPLETED]
