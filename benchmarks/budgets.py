@@ -138,6 +138,13 @@ def _slurm(results: Results) -> Iterator[Verdict]:
         yield Verdict(what, 20, "in all", max(commands), min(commands), max(commands))
     else:
         yield Verdict(what, 20, "in all", why_not=why_not)
+    what = "Slurm, 10,000 jobs, the driver's processor time a job"
+    many = results.get("slurm", 10_000, "slurm", "bflow")
+    if many is None:
+        yield Verdict(what, 1, "ms", why_not="no slurm/slurm, 10,000")
+    else:
+        times = [cost.cpu / 10 for cost in many.costs]
+        yield Verdict(what, 1, "ms", min(times), min(times), max(times))
     yield Against("Slurm, 1,000 jobs, time", 0.2, "slurm", 1_000, "slurm", "pydra").judge(results)
 
 

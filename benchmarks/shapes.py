@@ -237,6 +237,6 @@ SHAPES = {
         Shape("compiles", compiles, _ALL, sizes=(25, 50), full=(500, 1_000)),
         Shape("huge", huge, ("hash",), "MiB", sizes=(512, 1024), full=(5 * 1024, 10 * 1024),
               alone=True),
-        Shape("slurm", slurm, ("slurm",), sizes=(100,), full=(1_000,)),
+        Shape("slurm", slurm, ("slurm",), sizes=(100,), full=(1_000, 10_000)),
     )
 }  # fmt: skip

@@ -98,10 +98,12 @@ def write(run: Run) -> None:
         FORMAT, run.identity.first, run.worker.name, tuple(run.job.outputs), run.job.attempt, run.started, returned,
         watched_of(run.staging), run.sandbox.saved(), sorted(run.sandbox.folders),
     )  # fmt: skip
-    path = note_of(run.sandbox)
-    with open(f"{path}.new", "wb") as file:
-        file.write(marshal.dumps(note))
-    os.replace(f"{path}.new", path)
+    # One that is half written is of a job that was not handed over yet, and is passed over.
+    fd = os.open(note_of(run.sandbox), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        os.write(fd, marshal.dumps(note))
+    finally:
+        os.close(fd)
 
 
 def note_of(sandbox: Sandbox) -> str:

@@ -51,7 +51,7 @@ def check_attributes(rule: Rule, names: Collection[str], labels: Collection[str]
             check(rule, attribute)
         elif attribute.text is not None and (attribute.name in QUANTITIES or attribute.name.startswith("resource.")):
             if attribute.plain:
-                attribute.quantity()
+                _sizes(rule, attribute, attribute.quantity().names)
 
 
 def check_parameters(rule: Rule, parameters: Sequence[Parameter] | None, span: Span | None) -> None:
@@ -97,6 +97,19 @@ def _one(attribute: Attribute, what: str) -> str | None:
     if len(attribute.words) != 1 or not attribute.words[0].parts:
         raise FlowError(f"{attribute.name} is {what}, and this is {len(attribute.words)} words", attribute.span)
     return attribute.words[0].text if attribute.plain else None
+
+
+def _sizes(rule: Rule, attribute: Attribute, names: Collection[str]) -> None:
+    """`size(name)` is of a named input: of a misspelt one it would be 0."""
+    known = {"in", *rule.labels()[0]}
+    for name in names:
+        inner = name[5:-1].strip() if name.startswith("size(") else "in"
+        if inner not in known and rule.input_function is None:
+            raise FlowError(
+                f"size({inner}): the rule has no input of that name",
+                attribute.span,
+                did_you_mean(inner, known) or "an input is named in the rule's line, as in src=a.c; size(in) is of all",
+            )
 
 
 def _name(rule: Rule, attribute: Attribute) -> None:

@@ -23,6 +23,14 @@ QUANTITIES = {
     "cpus": "count", "mem": "memory", "gpus": "count", "time": "time", "retries": "count", "priority": "number",
     "batch": "count",
 }  # fmt: skip
+HABITS = {
+    "thread": "cpus", "threads": "cpus", "cores": "cpus", "mem_mb": "mem", "memory": "mem", "runtime": "time",
+    "walltime": "time", "container": "env", "conda": "env", "image": "env", "group": "batch",
+    "partition": "slurm = --partition=NAME", "resources": "cpus, mem, gpus, time or resource.NAME",
+    "params": "a name: “k = 21” on a line of its own, {k} in the recipe", "message": "“## text” above the rule",
+    "benchmark": "in each result: “bflow report” shows it",
+}  # fmt: skip
+"""What other tools call it, and what it is here."""
 RESOURCE_HOLES = frozenset(("cpus", "mem", "gpus", "attempt"))
 PYTHON_NAMES = frozenset("job inputs outputs wildcards".split())
 
@@ -79,7 +87,8 @@ def check_attribute(name: str, text: str | None, span: Span | None) -> None:
         raise FlowError(
             f"there is no attribute “{name}”",
             span,
-            did_you_mean(name, [*FLAGS, *TEXTS, *WORKERS])
+            (f"here that is {HABITS[name]}" if name in HABITS else None)
+            or did_you_mean(name, [*FLAGS, *TEXTS, *WORKERS])
             or f"there are: {' '.join(sorted(FLAGS | TEXTS))} resource.NAME",
         )
     if text is None and name not in FLAGS:

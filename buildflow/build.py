@@ -27,13 +27,16 @@ from buildflow.outcome import Options, Summary
 from buildflow.plan.again import Again
 from buildflow.plan.graph import order
 from buildflow.plan.resolve import Resolver
-from buildflow.schedule import DONE, NEW, SKIPPED, Schedule
+from buildflow.schedule import DONE, NEW, READY, RUNNING, SKIPPED, Schedule
 from buildflow.state import State
 from buildflow.temporary import Temporaries
 from buildflow.unchanged import Unchanged
 from buildflow.workers.base import Worker
 from buildflow.workers.registry import worker as worker_named
 from buildflow.workspace import Workspace
+
+ESTIMATED = 1.0
+"""Seconds between two estimates of the time that is left."""
 
 TURN = 0.05
 """Seconds of deciding after which jobs that have ended are looked at."""
@@ -78,6 +81,7 @@ class Build:
         self.look: Callable[[], float] | None = None  # called at each turn; the seconds until it is to be called again
         self.interrupts = 0
         self.stopping = False
+        self._left: tuple[float, float | None] | None = None
         self._told_empty = 0
         self._some_temporary = any("temp" in rule.attributes for rule in self.rules)
 
@@ -229,6 +233,34 @@ class Build:
         """The jobs that are done, one way or another, and all."""
         s = self.summary
         return s.ran + s.cached + s.up_to_date + s.failed + s.skipped + s.would_run, len(self.plan.rule)
+
+    def seconds_left(self) -> float | None:
+        """How long the rest will take, by how long the jobs of each rule took before; None where that is not known of
+        one. Of jobs that are not decided yet such a share counts as was not up to date so far."""
+        now, status = time.monotonic(), self.schedule.status
+        if self._left is not None and now - self._left[0] < ESTIMATED:
+            return self._left[1]
+        known = [self.state.seconds.get(rule.name) for rule in self.rules]
+        waiting = [0] * len(self.rules)
+        queued = [0] * len(self.rules)
+        for job, found in enumerate(status):
+            if found in (NEW, READY):
+                waiting[self.plan.rule[job]] += 1
+            elif found == RUNNING:
+                queued[self.plan.rule[job]] += 1
+        left: float | None = None
+        if all(seconds is not None or not waiting[r] + queued[r] for r, seconds in enumerate(known)):
+            s = self.summary
+            same = s.cached + s.up_to_date - (0 if self.only is None else len(status) - len(self.only))
+            runs = s.ran + sum(queued)
+            share = runs / max(1, runs + same)
+            left = sum((share * waiting[r] + queued[r]) * (seconds or 0.0) for r, seconds in enumerate(known))
+            for lane in self.crew.lanes.values():
+                for run, *_ in lane.running.values():
+                    left -= min(time.time() - run.started, known[self.plan.rule[run.job.number]] or 0.0)
+            left /= max(1, min(self.crew.primary.resources.slots, sum(queued) + sum(waiting)))
+        self._left = now, left
+        return left
 
     def interrupt(self) -> None:
         """Called by a signal handler: the first time stop politely, the second time kill."""

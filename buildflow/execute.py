@@ -153,8 +153,8 @@ class Executor:
         job = run.job
         if job.depfile is None:
             return None
-        assert run.staging is not None
-        candidates = run.staging.candidates
+        staging = run.staging  # None: of files that are adopted, nothing is staged
+        candidates = staging.candidates if staging is not None else None
         path = os.path.join(run.sandbox.path, job.depfile)
         try:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:
@@ -185,8 +185,8 @@ class Executor:
             row = (project, self.decider.digest(f, job.number))
             if row not in read:
                 read.append(row)
-                if candidates is not None and project in candidates.numbers:
-                    run.staging.check_candidate(f)
+                if staging is not None and candidates is not None and project in candidates.numbers:
+                    staging.check_candidate(f)
         for name in outside:
             if os.path.isfile(name):
                 read.append((name, self.decider.external(name)))
@@ -260,16 +260,12 @@ class Executor:
         for f in (*job.input_ids, *job.after_ids, *job.extra_ids):
             if candidates is not None and plan.paths[f] in candidates.numbers and plan.paths[f] not in read:
                 continue  # it might have been read, and was not
-            maker = plan.maker[f]
-            made = self.decider.key_of(maker) if maker >= 0 else None
-            try:
-                digest = self.decider.digest(f, job.number).hex()
-            except FlowError:
-                digest = ""
-            source = "source" if made is None else f"{self.decider.kind(maker)}-{made.hex()}"
-            record = self.disk.record(plan.paths[f])
-            size = record.signature[0] if record is not None and record.digest.hex() == digest else None
-            inputs.append({"name": plan.paths[f], "digest": digest, "size": size, "from": source})
+            row = self._origin(job, f)
+            tree = plan.tree(job.number, f) if plan.trees else None
+            if tree is not None:
+                made = [self._origin(job, member) for member in tree[0] if plan.maker[member] >= 0]
+                row = {**row, "made": made} if made else row
+            inputs.append(row)
         return {
             "format": 1,
             "kind": job.kind,
@@ -290,6 +286,21 @@ class Executor:
             "started": run.started,
             "ended": time.time(),
         }
+
+    def _origin(self, job: Job, f: int) -> dict[str, Any]:
+        """An input in `result.json`: what it held, and the entry that it came from; of a folder that no rule makes, see
+        `made` for what is of jobs in it."""
+        plan = self.decider.plan
+        maker = plan.maker[f]
+        made = self.decider.key_of(maker) if maker >= 0 else None
+        try:
+            digest = self.decider.digest(f, job.number).hex()
+        except FlowError:
+            digest = ""
+        source = "source" if made is None else f"{self.decider.kind(maker)}-{made.hex()}"
+        record = self.disk.record(plan.paths[f])
+        size = record.signature[0] if record is not None and record.digest.hex() == digest else None
+        return {"name": plan.paths[f], "digest": digest, "size": size, "from": source}
 
 
 def failure(end: End, job: Job) -> str | None:

@@ -117,6 +117,7 @@ class Failures:
             "job", state="failed", rule=job.rule.name, targets=job.outputs, cache_dir=None, problem=problem,
             where=str(error.span or job.rule.span or "") if error is not None else str(job.rule.span or ""),
             tail=tail, log=log_path, hints=more, seconds=end.runtime.get("wall_s") if end is not None else None,
+            runtime=end.runtime if end is not None else None,
         )  # fmt: skip
         build.fail(number)
 

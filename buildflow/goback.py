@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from buildflow.plan.readers import Readers
-from buildflow.schedule import DONE, FAILED, SKIPPED
+from buildflow.schedule import DONE, FAILED, RUNNING, SKIPPED
 
 if TYPE_CHECKING:
     from buildflow.build import Build
@@ -23,6 +23,7 @@ class GoBack:
     def __init__(self, build: Build) -> None:
         self.build = build
         self._ending: set[int] = set()  # jobs that run on what is no more
+        self._ended: set[int] = set()  # phony jobs that were ended once: it may be one itself that writes what it reads
         self._index: Readers | None = None
 
     def take_in(self, found: Mapping[str, bytes | None]) -> bool:
@@ -43,6 +44,10 @@ class GoBack:
         status = build.schedule.status
         if any(status[job] in (FAILED, SKIPPED) or build.rules[plan.rule[job]].inplace for job in jobs):
             return False
+        phony = {job for job in jobs if build.rules[plan.rule[job]].phony and status[job] == RUNNING}
+        if phony & self._ended:
+            return False
+        self._ended |= phony
         build.decider.forget_sources()
         build.launch.take_back(jobs)
         running = build.launch.end(jobs)

@@ -8,11 +8,11 @@ is committed, or the job failed. They are not in the key.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from buildflow.errors import FlowError, Span
 from buildflow.lazy import regex
+from buildflow.records import Record
 from buildflow.template import HOLE, Hole
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ Hook = Callable[..., Any]
 MOMENTS = ("pre_run", "pre_run_task", "post_run_task", "post_run")
 
 
-@dataclass
-class TaskHooks:
+class TaskHooks(Record):
     """The hooks of a build; each is None or a callable."""
 
     pre_run: Hook | None = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildflow.decide import Identity
@@ -17,6 +16,7 @@ from buildflow.errors import FlowError
 from buildflow.files import remove_tree
 from buildflow.history import History
 from buildflow.job import Job
+from buildflow.records import replace
 from buildflow.run import Run
 from buildflow.sandbox import Pool, Sandbox
 from buildflow.staging import InputChanged, Staging

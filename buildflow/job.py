@@ -342,15 +342,19 @@ class Job:
         return found
 
     def following(self) -> dict[str, list[str]]:
-        """The names that follow the wildcards, or are used with them: what a recipe that is not filled can read."""
+        """The names that follow the wildcards, or are used with them: what a recipe that is not filled can read.
+
+        A name in a target that has one value is a wildcard here: the number of subjects does not change a recipe.
+        """
         found: dict[str, list[str]] = {}
         for name in self.rule.target_names():
             if name not in self.wildcards and name in self.scope.definitions:
                 found[name] = self.scope.values_of(name, self.wildcards)
-        bound = set(self.wildcards)
+        starred = self.rule.starred_names()
+        bound = set(self.wildcards).union(n for n, values in found.items() if len(values) == 1 and n not in starred)
         if not bound:
             return found
-        from buildflow.names import Follower, Relation, holds_names
+        from buildflow.names import Relation, holds_names
 
         for name, definition in list(self.scope.definitions.items()):
             if name in found or name in bound:
@@ -361,22 +365,26 @@ class Job:
             if isinstance(value, Relation):
                 if len(value.columns) > 1 and bound & set(value.columns):
                     found[name] = self.scope.values_of(name, self.wildcards)
-            elif isinstance(value, Follower) and self._follows(name, bound):
+            if name not in found and self._follows(name, bound):
                 found[name] = self.scope.values_of(name, self.wildcards)
         return found
 
     def _follows(self, name: str, bound: set[str], chain: tuple[str, ...] = ()) -> bool:
         """Whether all that a follower holds is bound (else it would expand, or has no value)."""
         from buildflow.lang.statements import Call
-        from buildflow.names import Follower
 
-        value = self.scope.value(name)
-        if not isinstance(value, Follower) or name in chain:
+        definition = self.scope.defined(name)
+        if definition is None or name in chain:
             return False
+        names = definition.names
+        terms = list(definition.terms)
+        while definition.append and name in definition.previous:
+            definition = definition.previous[name]
+            terms += definition.terms
         some = False
-        for term in value.terms:
+        for term in terms:
             words = term.arguments if isinstance(term, Call) else (term,)
-            left = value.definition.names if isinstance(term, Call) and term.function == "glob" else ()
+            left = names if isinstance(term, Call) and term.function == "glob" else ()
             for hole in (n for word in words for n in word.names if n not in left):
                 if hole in bound:
                     some = True
@@ -402,7 +410,9 @@ class Job:
         amounts = self.amounts()
         place = recipe.place.places[0] if recipe.place is not None else None
         names = self.following()
-        singles = {n: v[0] for n, v in names.items() if n in self.rule.target_names() and len(v) == 1}
+        starred = self.rule.starred_names()
+        targets = [name for name in self.rule.target_names() if name not in starred]
+        singles = {n: v[0] for n, v in names.items() if n in targets and len(v) == 1}
         return {
             "kind": {"function": "call"}.get(recipe.kind, recipe.kind),
             "inputs": self.shown(self.inputs, key=False),
@@ -410,7 +420,9 @@ class Job:
             "named": files(self.named_inputs),
             "named_outputs": files(self.named_outputs),
             "wildcards": {**singles, **self.wildcards},
-            "names": {n: (v[0] if len(v) == 1 else v) for n, v in names.items() if n not in singles},
+            "names": {
+                n: (v[0] if len(v) == 1 and n not in starred else v) for n, v in names.items() if n not in singles
+            },
             "vars": dict(environment),
             "cpus": amounts.cpus,
             "mem": format_memory(amounts.mem) if amounts.mem is not None else None,

@@ -35,6 +35,8 @@ class Kept:
         self.snapshot = snapshot
         self.chosen = chosen
         self.readers = Readers(resolver.plan)
+        rules, plan = resolver.builder.rules, resolver.plan
+        self.always = [job for job, rule in enumerate(plan.rule) if rules[rule].phony]  # jobs that every build runs
         self.pending: set[int] = set()  # files of which the snapshot does not say what they hold
         self._numbers = snapshot.plan_files()
         self._path = path
@@ -97,7 +99,7 @@ class KeptAgain(Again):
         self.kept = kept
         self.snapshot = kept.snapshot
         self.numbers = numbers
-        self.affected = kept.readers.affected(numbers)
+        self.affected = kept.readers.affected(numbers, kept.always)
         self.holds = True
 
     def resolver(self, builder: Builder, disk: Disk) -> Resolver:

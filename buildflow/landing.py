@@ -67,7 +67,7 @@ class Landing:
         build.summary.states[job.number] = "ran"
         build.stream.emit(
             "job", state="ran", rule=job.rule.name, targets=job.outputs, cache_dir=None,
-            seconds=end.runtime.get("wall_s"),
+            seconds=end.runtime.get("wall_s"), job=job,
         )  # fmt: skip
         self._committed_hook(run, end, None)
         build.done(job.number)
@@ -142,7 +142,7 @@ class Landing:
         build.state.flush()  # before it is told: whoever kills the driver now finds its files its own
         build.stream.emit(
             "job", state="ran", rule=job.rule.name, targets=job.outputs, cache_dir=path,
-            seconds=end.runtime.get("wall_s"), runtime=end.runtime, log=log, undeclared=left,
+            seconds=end.runtime.get("wall_s"), runtime=end.runtime, log=log, undeclared=left, job=job,
         )  # fmt: skip
         self._committed_hook(run, end, path)
         build.lookup.forced.discard(number)
@@ -171,8 +171,9 @@ class Landing:
             build.failures.failed(job.number, problem, error, run, end)
             return
         build.stream.emit(
-            "note", text=f"{job.target}: {problem}; attempt {job.attempt + 1} of {job.amounts().retries + 1}"
-        )
+            "note", text=f"{job.target}: {problem}; attempt {job.attempt + 1} of {job.amounts().retries + 1}",
+            tried={"targets": job.outputs, "problem": problem, "runtime": end.runtime},
+        )  # fmt: skip
         again = build.decider.job(job.number)
         again.attempt = job.attempt + 1
         again.amounts(build.decider.size(again))

@@ -239,7 +239,10 @@ class Launch:
         lane.running[number] = (run, amounts, given, token)
         if self.is_alone(run):
             self._lonely.add(number)
-        build.stream.emit("start", rule=run.job.rule.name, targets=run.job.outputs, attempt=run.job.attempt)
+        build.stream.emit(
+            "start", rule=run.job.rule.name, targets=run.job.outputs, attempt=run.job.attempt,
+            terminal=run.task.terminal,
+        )  # fmt: skip
         if run.resumed:
             lane.worker.resume(run.task)
         else:

@@ -78,7 +78,7 @@ class Inbox:
                 self._writing.pop(path, None)
             if kind in ("closed", "moved"):
                 self._complete.add(path)
-            elif kind == "deleted":
+            else:
                 self._complete.discard(path)
         self.wake()
 
@@ -107,8 +107,6 @@ class Inbox:
         """All that was touched since the last time, by absolute path."""
         with self._lock:
             taken, self._touched = self._touched, {}
-            if len(self._complete) > len(taken):
-                self._complete.intersection_update(taken)
             if self._writing:
                 recent = time.monotonic() - PATIENCE
                 self._writing = {path: found for path, found in self._writing.items() if found[0] > recent}

@@ -101,7 +101,7 @@ class Lookup:
         self._remade.add(number)
         build.summary.would_run += 1
         build.summary.states[number] = "would run"
-        build.stream.emit("job", state="would run", rule=job.rule.name, targets=job.outputs)
+        build.stream.emit("job", state="would run", rule=job.rule.name, targets=job.outputs, job=job)
         build.done(number, known=False)  # nobody can read it yet
 
     def _stands_or_restored(self, job: Job, identity: Identity, key: bytes) -> bool:
@@ -143,6 +143,8 @@ class Lookup:
         build = self.build
         build.decider.remember(key, digests)
         build.temporaries.known(job, key, entry)
+        if state == "cached" and entry is not None:
+            build.summary.saved += (entry.result.get("runtime") or {}).get("wall_s") or 0.0
         self.stands(job.number, key, digests, state)
 
     def stands(self, number: int, key: bytes, digests: list[bytes], state: str) -> None:

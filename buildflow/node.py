@@ -60,6 +60,8 @@ GRACE = 5.0
 """Seconds between the polite and the final signal to a task whose time is up."""
 LAST = 1.0
 """The same where this process was told to end: a queue gives it two seconds or more."""
+HEARSAY = 0.2
+"""Seconds to wait for the signal that a task seems to have got first: a queue sends it to all processes."""
 SAMPLE = 0.25
 """Seconds between two looks at a task's memory."""
 PATIENCE = 10
@@ -377,8 +379,12 @@ class Element:
                 usage.sample(now)
         kill_group(process.pid, signal.SIGKILL)  # before it is reaped: the group's number is still ours
         told["status"] = process.wait()
+        if told["status"] in (-signal.SIGTERM, 128 + signal.SIGTERM):
+            self._drain()
+            if not self.told_to_end:
+                select.select([self.heard], [], [], HEARSAY)
         if self.told_to_end and told["status"] != 0 and not told["timed_out"]:
-            told["stopped"] = True  # a queue signals all processes, so the task may hear of it first
+            told["stopped"] = True
         if mem and usage.now > mem and told["status"] == -signal.SIGKILL:
             told["memory"] = True
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from buildflow.errors import FlowError
 from buildflow.hooks import TaskHooks
+from buildflow.records import Record, field
 
 
-@dataclass
-class Options:
+class Options(Record):
     """What the caller asks of a build."""
 
     keep_going: bool = False
@@ -21,17 +20,16 @@ class Options:
     shuffle: int | None = None
     env: str | None = None
     default_env: str | None = None
-    named: dict[str, float] = field(default_factory=dict)
+    named: dict[str, float] = field(factory=dict)
     json: bool = False
     detach: bool = False
     """Whether jobs in a queue are left there, to be taken up by a later build."""
     one_worker: bool = False
     """Whether all jobs run on the build's worker, whatever their rules name."""
-    hooks: TaskHooks = field(default_factory=TaskHooks)
+    hooks: TaskHooks = field(factory=TaskHooks)
 
 
-@dataclass
-class Summary:
+class Summary(Record):
     """What a build came to."""
 
     ok: bool = True
@@ -41,17 +39,19 @@ class Summary:
     failed: int = 0
     skipped: int = 0
     seconds: float = 0.0
+    saved: float = 0.0
+    """How many seconds the jobs took whose results came from the cache, when they ran."""
     would_run: int = 0
     interrupted: bool = False
     detached: int = 0
     """Jobs that were left in a queue."""
     planning_failed: bool = False
     hook_failed: bool = False
-    hook_errors: dict[int, FlowError] = field(default_factory=dict)
-    states: dict[int, str] = field(default_factory=dict)
-    keys: dict[int, bytes] = field(default_factory=dict)
-    errors: dict[int, str] = field(default_factory=dict)
-    results: dict[int, dict[str, Any]] = field(default_factory=dict)
+    hook_errors: dict[int, FlowError] = field(factory=dict)
+    states: dict[int, str] = field(factory=dict)
+    keys: dict[int, bytes] = field(factory=dict)
+    errors: dict[int, str] = field(factory=dict)
+    results: dict[int, dict[str, Any]] = field(factory=dict)
 
     @property
     def status(self) -> int:

@@ -116,10 +116,24 @@ class Rule:
 
     def target_names(self) -> list[str]:
         """The names that stand in its targets (followers by the names that they hold), in order; stars too."""
+        return self._held(name for word in self.targets for name in word.names)
+
+    def starred_names(self) -> list[str]:
+        """Those of them that stand with a star: one job has all their values, however few there are."""
+        return self._held(p.name for word in self.targets for p in word.parts if isinstance(p, Hole) and p.star)
+
+    def _held(self, given: Iterable[str]) -> list[str]:
+        """Names, and those that followers among them hold."""
         names: dict[str, None] = {}
-        for word in self.targets:
-            for name in word.names:
-                names.setdefault(name)
+        todo = list(given)[::-1]
+        while todo:
+            name = todo.pop()
+            if name in names:
+                continue
+            names[name] = None
+            definition = self.scope.definitions.get(name)
+            if definition is not None and not definition.joint and definition.foreign is None:
+                todo += [n for term in definition.terms if isinstance(term, Word) for n in term.names]
         return list(names)
 
     # ---- checks that need nothing but the rule and its scope ---------------------------------------------------

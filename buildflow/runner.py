@@ -106,7 +106,7 @@ def values_of(job: dict[str, Any], path: Callable[[str], Any]) -> dict[str, Any]
     wildcards = Values(job.get("wildcards") or {})
     values = dict(job.get("vars") or {})
     for name, words in (job.get("names") or {}).items():
-        values[name] = words if isinstance(words, str) else words[0] if len(words) == 1 else list(words)
+        values[name] = words if isinstance(words, str) else list(words)
     values.update(wildcards)
     values.update(named)
     values.update(named_outputs)

@@ -254,4 +254,7 @@ class Schedule:
 
     def unfinished(self) -> list[int]:
         """The jobs that were not brought to an end."""
-        return [job for job, status in enumerate(self.status) if status in (NEW, READY, RUNNING)]
+        under_way = {NEW, READY, RUNNING}
+        if under_way.isdisjoint(self.status):
+            return []
+        return [job for job, status in enumerate(self.status) if status in under_way]

@@ -105,7 +105,7 @@ def _from_text(name: str, text: str, variable: str) -> Any:
     problem = _problem(name, value)
     if problem is not None:
         raise FlowError(f"{variable}={text}: {problem}")
-    return _placed(name, value, os.getcwd())
+    return placed(name, value, os.getcwd())
 
 
 def _problem(name: str, value: Any) -> str | None:
@@ -136,7 +136,7 @@ def _problem(name: str, value: Any) -> str | None:
     return None
 
 
-def _placed(name: str, value: Any, base: str) -> Any:
+def placed(name: str, value: Any, base: str) -> Any:
     """Paths as absolute ones; `base` is the folder that they are relative to."""
     if name not in PATHS:
         return value
@@ -228,7 +228,7 @@ class _File:
             problem = _problem(name, value)
             if problem is not None:
                 raise FlowError(f"{key} = {_shown(value)}: {problem}", self._place(key, table))
-            found[name] = _placed(name, value, self.root)
+            found[name] = placed(name, value, self.root)
         return found
 
     def _place(self, key: str, table: str) -> Span | None:

@@ -7,11 +7,11 @@ word; quoting, brace lists and lines belong to `buildflow.lang`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple, Union
 
 from buildflow.errors import Span
 from buildflow.lazy import regex
+from buildflow.records import Record
 
 
 class Glob(str):
@@ -49,8 +49,7 @@ def hole_of(match: re.Match[str], first: int = 1) -> Hole:
     return Hole(name, None if index is None else int(index), attr, mark == "*", mark == "!")
 
 
-@dataclass(frozen=True)
-class Word:
+class Word(Record, frozen=True):
     """One word: its parts (adjacent texts merged), where it stands, and the label of `label=path` in a rule's line."""
 
     parts: tuple[Part, ...]

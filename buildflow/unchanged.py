@@ -44,6 +44,9 @@ class Unchanged:
         gone = [i for i, f in enumerate(plan.outputs[number]) if f in self.changed]
         if gone and not self._put_back(number, key, digests, gone):
             return False
+        if gone:
+            rule = self.build.rules[plan.rule[number]].name
+            self.build.summary.saved += self.build.state.seconds.get(rule, 0.0)
         self.build.lookup.stands(number, key, digests, "cached" if gone else "up_to_date")
         return True
 

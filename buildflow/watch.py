@@ -22,6 +22,13 @@ QUIET = 0.03
 BRIEF = 0.008
 """The same where one file came, and was closed or moved to its place."""
 
+FEW = 8
+COMING = 0.1
+"""Where one of at most `FEW` files is gone: an editor may have moved it away to write it anew."""
+
+FLOOD = 0.15
+"""Where more than `FEW` came: a switch of branches, or a program that writes one after the other."""
+
 IDLE = 1.0
 """Seconds without a change after which there is time for what can wait."""
 
@@ -203,9 +210,11 @@ class Pending:
         now = time.monotonic()
         places = self._places.values()
         brief = len(places) == 1 and all(map(inbox.is_complete, places))
-        left = self.last + (BRIEF if brief else QUIET) - now
+        left = self.last + (BRIEF if brief else QUIET if len(places) <= FEW else FLOOD) - now
         if left <= 0 and any(inbox.written_at(path) is not None for path in places):
             left = QUIET
+        elif left <= 0 and len(places) <= FEW and not all(map(os.path.lexists, places)):
+            left = self.last + COMING - now
         return max(0.0, min(left, self.began + LONGEST - now))
 
 

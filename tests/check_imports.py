@@ -16,9 +16,10 @@ PACKAGE = "buildflow"
 
 # From low to high. A name stands for the module and all below it; the longest name that fits a module counts.
 LAYERS: list[set[str]] = [
-    {"errors", "template", "view", "events", "process", "lazy"},
+    {"errors", "template", "view", "events", "process", "lazy", "provenance_terms", "records"},
     {"lang.statements", "lang.refuse", "recipe", "digest", "ignore", "files", "jobserver", "library", "near"}
-    | {"quantity", "readers", "reads", "runner", "depfile", "lock", "settings", "outputs", "progress"},
+    | {"audit"}
+    | {"quantity", "readers", "reads", "runner", "node", "depfile", "lock", "settings", "outputs", "progress", "screen"},
     {"workers.names"},
     {"globbing", "names", "attributes", "hooks", "world", "environments"},
     {"rule", "attribute_checks", "builder"},
@@ -30,7 +31,9 @@ LAYERS: list[set[str]] = [
     {"build", "outcome", "crew", "schedule", "lookup", "unchanged", "goback", "launch", "landing", "failures", "hooks_of", "temporary", "result", "results_of"},
     {"submitter"},
     {"flow", "flowfile_py", "dry", "explain", "history", "stale", "targets", "catalog", "watch", "lookout", "seen", "kept"}
-    | {"drawing", "drawing_formats", "inside", "adopt", "gc", "reruns", "suggest", "doctor", "starter", "report", "report_page"},
+    | {"provenance", "provenance_prov", "provenance_crate", "provenance_files"}
+    | {"drawing", "drawing_formats", "inside", "adopt", "gc", "reruns", "suggest", "doctor", "starter", "report"}
+    | {"report_page"},
     {"", "cli", "start", "__main__"},  # "": buildflow/__init__.py itself
 ]
 

@@ -9,7 +9,7 @@ In a page, comments that no reader sees say what the blocks are:
     <!-- not run: REASON -->       the block below is left alone
 
 A `console` block has commands after `$ ` (and `> ` where one goes on) and what they print, both streams. Of what is
-printed, durations and keys count as equal to others, jobs may end in any order, and a line `…` is any lines.
+printed, durations and keys count as equal to others, jobs may end in any order; `…` is any text, as a line any lines.
 
 `python tests/pages.py PAGE…` writes what the commands print today into the pages: read the difference, then keep it.
 """
@@ -29,6 +29,7 @@ from story import CHECKOUT, COMMAND, Story
 
 _PIECE = re.compile(r"^<!-- (?P<comment>.*?) -->$|^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 _VOLATILE = (
+    (re.compile(r" that took .* to make\b"), ""),  # (told where the cache has saved seconds)
     (re.compile(r"\b\d+(\.\d+)? (ms|s)\b"), "N s"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "KEY"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d[:.]\d\d[:.]\d\d\b"), "TIME"),
@@ -139,7 +140,11 @@ def play(project: Project, story: Story) -> list[tuple[Step, str]]:
 
 def differs(shown: str, said: str) -> bool:
     """Whether a command printed something else than the page shows."""
-    pattern = "".join(r"(?:.*\n)*" if line == "…" else re.escape(line) + r"\n" for line in _comparable(shown))
+
+    def of(line: str) -> str:
+        return r"(?:.*\n)*" if line == "…" else re.escape(line).replace("…", ".*") + r"\n"
+
+    pattern = "".join(map(of, _comparable(shown)))
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in _comparable(said))) is None
 
 
@@ -151,7 +156,7 @@ def _comparable(text: str) -> list[str]:
     jobs: list[str] = []
     for line in [*text.splitlines(), ""]:
         if _COUNTED.match(line):
-            jobs.append(_COUNTED.sub(r"[n/\1] ", line))
+            jobs.append(_COUNTED.sub(r"[n/\1] ", line).removesuffix("  N s"))  # (told of those that take long)
             continue
         lines += [*sorted(jobs), line.rstrip()]
         jobs = []

@@ -108,7 +108,8 @@ def test_a_flowfile_that_is_no_text(quick: Quick) -> None:
 
 
 def test_no_flowfile(quick: Quick) -> None:
-    assert "there is no Flowfile here or in any folder above" in refused(quick)
+    said = refused(quick)
+    assert "there is no Flowfile here or in any folder above" in said and "bflow init" in said
     quick.write("Makefile")
     assert "a Makefile is there" in refused(quick)
 
@@ -399,3 +400,15 @@ def test_quiet_and_verbose(quick: Quick) -> None:
     assert "x  from the cache" in quick.bflow("build", "-v", "x").err
     said = quick.bflow("build", "-v", "-B", "x").err
     assert "wrote and did not declare: other" in said and "made" in said
+
+
+def test_verbose_shows_what_runs(quick: Quick) -> None:
+    """As make does: with -n before it runs, else when it has run."""
+    quick.write("Flowfile", "out/{n}: in/{n}\n    cp {in} {out}\n    : {n}\n[phony]\ntest: out/a\n    test -s out/a\n")
+    quick.write("in/a", "a")
+    assert quick.bflow("build", "-n", "-v", "out/a").err.startswith(
+        "would run: out/a\n    cp in/a out/a\n    : a\n"
+    )
+    assert "[1/1] out/a\n    cp in/a out/a\n    : a\n" in quick.bflow("build", "-v", "out/a").err
+    assert "test\n    test -s out/a\n" in quick.bflow("build", "-v", "test").err
+    assert "cp in" not in quick.bflow("build", "-B", "out/a").err

@@ -104,7 +104,7 @@ def test_the_dependencies_are_those_that_the_documents_name() -> None:
     lines = settings()["options"]["install_requires"].split("\n")
     names = {line.split(">")[0].strip().lower() for line in lines if line.strip()}
     assert names == set("click networkx watchdog pathspec xxhash sh spython pyyaml cloudpickle tomli".split())
-    assert list(settings()["options.extras_require"]) == ["dask", "psij", "provenance", "all", "dev"]
+    assert list(settings()["options.extras_require"]) == ["dask", "psij", "all", "docs", "dev"]
 
 
 def test_the_top_of_the_project_is_what_setup_cfg_says() -> None:

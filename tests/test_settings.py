@@ -89,7 +89,7 @@ def test_a_profile_that_there_is_not(project: Project) -> None:
     ("text", "said"),
     (
         ("jbos = 3", "bflow.toml:1:1: there is no setting “jbos”|did you mean jobs?"),
-        ("\n[profile.x]\nwroker = 'cf'", "bflow.toml:3:1: there is no setting “wroker”|did you mean worker or workers?"),
+        ("\n[profile.x]\nwroker = 'cf'", "bflow.toml:3:1: there is no setting “wroker”|did you mean worker"),
         ("nothing_like = 1", "there are: worker"),
         ("jobs = '4'", 'bflow.toml:1:1: jobs = "4": jobs should be a whole number'),
         ("jobs = true", "jobs = true: jobs should be a whole number"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from buildflow.cli.common import count
 from buildflow.cli.making import run
 
 
@@ -21,14 +22,12 @@ class _Build(click.Command):
 
 @click.command("build", cls=_Build, context_settings={"ignore_unknown_options": False})
 @click.argument("words", nargs=-1, metavar="[TARGET]... [NAME=VALUE]...")
-@click.option(
-    "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Jobs at once (default: the usable processors)."
-)
+@click.option("-j", "--jobs", type=count("-j"), metavar="N", help="Jobs at once (default: the usable processors).")
 @click.option("-k", "--keep-going", is_flag=True, help="After a failure build all that does not need the failed job.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would run, and run nothing.")
 @click.option("-B", "--always-make", is_flag=True, help="Run every job that is asked for again.")
 @click.option("-q", "--quiet", is_flag=True, help="Print failures only.")
-@click.option("-v", "--verbose", is_flag=True, help="Print cached jobs and undeclared files too.")
+@click.option("-v", "--verbose", is_flag=True, help="Print recipes, cached jobs and undeclared files too.")
 @click.option(
     "-R",
     "--rerun",
@@ -51,6 +50,7 @@ class _Build(click.Command):
 @click.option("--readonly-cache", multiple=True, metavar="DIR", help="A cache to look in as well.")
 @click.option("--profile", metavar="NAME", help="A group of settings of bflow.toml.")
 @click.option("--json", "as_json", is_flag=True, help="Print one event a line to stdout.")
+@click.option("--audit", metavar="WHERE", help="Tell of each job as JSON-LD: print, file:PATH or http://…")
 @click.pass_obj
 def command(obj: dict[str, Any], /, **given: Any) -> int:
     """Build TARGETs (default: the rule marked [default], else the first).

@@ -12,6 +12,7 @@ from buildflow.cli.common import (
     age_text,
     as_json,
     cache_options,
+    count,
     data,
     environment_options,
     note,
@@ -88,7 +89,7 @@ def list_(obj: dict[str, Any], /, json: bool, **given: Any) -> int:
 def path(obj: dict[str, Any], /, words: tuple[str, ...], **given: Any) -> int:
     """Print the entries of TARGETs: folders, one a line.
 
-    It is that of the last result of each; exit 1 where one has none.
+    It is that of the last result of each; exit 1 where one has none yet, 2 where none can have one: a source, a phony.
 
     \b
     bflow cache path out/a.txt                      its folder
@@ -99,7 +100,7 @@ def path(obj: dict[str, Any], /, words: tuple[str, ...], **given: Any) -> int:
     from buildflow.targets import asked
 
     project = load(obj.get("flowfile"), words)
-    missing = False
+    status = 0
     with opened(project.builder, merged(project.builder.root, given, project.builder.reads)) as session:
         history = History(session)
         for job in asked(session, project.targets):
@@ -107,19 +108,19 @@ def path(obj: dict[str, Any], /, words: tuple[str, ...], **given: Any) -> int:
             if last is not None and last.entry is not None:
                 data(last.entry.path)
                 continue
-            missing = True
+            status = max(status, 1 if job.kind in ("rule", "unplanned") else 2)
             why = {
                 "source": "is a source, which no job makes",
                 "phony": "is phony, which has no entry",
                 "inplace": "is made in place, which leaves no entry",
             }.get(job.kind, "was never made here" if last is None else "has a result, but its entry is gone")
             note(f"bflow: {job.file} {why}")
-    return 1 if missing else 0
+    return status
 
 
 @command.command("verify")
 @click.argument("words", nargs=-1, metavar="[TARGET]... [NAME=VALUE]...")
-@click.option("--rerun", type=click.IntRange(min=1), metavar="N", help="Run N jobs again, and compare what they make.")
+@click.option("--rerun", type=count("--rerun"), metavar="N", help="Run N jobs again, and compare what they make.")
 @environment_options
 @cache_options
 @click.pass_obj

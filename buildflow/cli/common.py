@@ -11,9 +11,21 @@ from typing import Any, TypeVar
 import click
 
 from buildflow.builder import Builder
+from buildflow.errors import FlowError
 from buildflow.submitter import Session
 
 C = TypeVar("C", bound=Callable[..., Any])
+
+
+def count(option: str) -> Callable[[str], int]:
+    """The type of an option that takes a whole number, 1 or more."""
+
+    def convert(text: str) -> int:
+        if not text.strip().isdecimal() or int(text) < 1:
+            raise FlowError(f"{option} {text or repr(text)}: it takes a whole number, 1 or more")
+        return int(text)
+
+    return convert
 
 
 def cache_options(command: C) -> C:

@@ -16,6 +16,7 @@ from buildflow.errors import FlowError
 from buildflow.near import did_you_mean
 
 if TYPE_CHECKING:
+    from buildflow.audit import Audit
     from buildflow.build import Build
     from buildflow.events import Reader, Stream
     from buildflow.outcome import Summary
@@ -31,7 +32,7 @@ GIVEN: dict[str, Any] = {
     "jobs": None, "keep_going": False, "dry_run": False, "always_make": False, "quiet": False, "verbose": False,
     "rerun": (), "until": (), "check": False, "shuffle": None, "worker": None, "options": (), "detach": False,
     "env": None, "default_env": None, "resource": (), "cache_root": None, "readonly_cache": (), "profile": None,
-    "as_json": False,
+    "as_json": False, "audit": None,
 }  # fmt: skip
 """What the options of `bflow build` say where they are not given."""
 
@@ -54,12 +55,29 @@ def run(flowfile: str | None, again: Again | None = None, **given: Any) -> int:
 
     summary = Summary()
     lines = JsonLines() if given["as_json"] else None
+    audit: Audit | None = None
     try:
-        return _run(flowfile, given["words"], given, summary, lines, again)
+        audit = audit_of(given)
+        return _run(flowfile, given["words"], given, summary, lines, audit, again)
     except (FlowError, OSError):
         if lines is not None:
             lines({"event": "build", **told_of(summary), "ok": False})
         raise
+    finally:
+        if audit is not None and (problem := audit.close()) is not None:
+            sys.stderr.write(f"bflow: {problem}\n")
+
+
+def audit_of(given: dict[str, Any]) -> Audit | None:
+    """The reader that `--audit` asks for. A build that runs nothing has none."""
+    if given["audit"] is None or given["dry_run"] or given["check"]:
+        return None
+    if given["audit"] == "print" and given["as_json"]:
+        raise FlowError("--json and --audit print both print to stdout", None, "write one to a file: --audit file:PATH")
+    from buildflow import __version__
+    from buildflow.audit import audit
+
+    return audit(given["audit"], __version__)
 
 
 def _count(jobs: int) -> str:
@@ -72,12 +90,13 @@ def told_of(summary: Summary) -> dict[str, Any]:
         "ok": summary.ok, "ran": summary.ran, "cached": summary.cached, "up_to_date": summary.up_to_date,
         "failed": summary.failed, "skipped": summary.skipped, "seconds": round(summary.seconds, 3),
         "would_run": summary.would_run, "interrupted": summary.interrupted, "detached": summary.detached,
+        "saved": round(summary.saved, 3),
     }  # fmt: skip
 
 
 def _run(
     flowfile: str | None, words: tuple[str, ...], given: dict[str, Any], summary: Summary, lines: Reader | None,
-    again: Again | None,
+    audit: Reader | None, again: Again | None,
 ) -> int:  # fmt: skip
     from buildflow.cli.project import load
     from buildflow.events import Stream
@@ -95,6 +114,8 @@ def _run(
         progress.live = False
         progress.level = min(progress.level, -1)
     stream.readers.append(progress)
+    if audit is not None:
+        stream.readers.append(audit)
     worker = worker_of(chosen)
     session = Session(builder, cache_root=chosen["cache_root"], readonly=chosen["readonly_cache"], write=not dry)
     session.open(stream)
@@ -151,11 +172,14 @@ def make(
             stream.emit("note", text=f"-j{given['jobs']} was asked for: make's jobserver is left alone")
             build.launch.jobserver.close()
             build.launch.jobserver = None
-    progress.counts = build.counts
+    progress.counts, progress.estimate = build.counts, build.seconds_left
     if onlooker is not None:
         onlooker.began(build)
-    with Signals(build), build.decider.environments.serving(chosen, stream):
-        build.run()
+    try:
+        with Signals(build), build.decider.environments.serving(chosen, stream):
+            build.run()
+    finally:
+        progress.close()
     if again is not None:
         again.record(build.decider, summary.ok)
         return []
@@ -214,9 +238,14 @@ def sources_asked(build: Any) -> list[str]:
 
 def merged(root: str, given: dict[str, Any], reads: Reads) -> dict[str, Any]:
     """The settings with the command line over them."""
-    from buildflow.settings import setting_files, settings
+    from buildflow.settings import placed, setting_files, settings
 
     found = settings(root, given.get("profile"))
+    base = os.getcwd()  # what is typed is relative to where it is typed, as a target is
+    if given.get("cache_root"):
+        given = {**given, "cache_root": placed("cache_root", given["cache_root"], base)}
+    if given.get("readonly_cache"):
+        given = {**given, "readonly_cache": placed("readonly_cache", list(given["readonly_cache"]), base)}
     for path in setting_files(root):
         reads.file(path) if os.path.exists(path) else reads.missing(path)
     for name in ("jobs", "worker", "env", "default_env", "cache_root"):
@@ -254,7 +283,13 @@ def limits(file: dict[str, Any], words: tuple[str, ...] | list[str]) -> dict[str
         if not equals or not name:
             raise FlowError(f"--resource {word}: a limit is written as NAME=N")
         texts[name] = value
-    return {name: evaluate(text, {}, "memory" if name == "mem" else "count") for name, text in texts.items()}
+    found = {}
+    for name, text in texts.items():
+        try:
+            found[name] = evaluate(text, {}, "memory" if name == "mem" else "count")
+        except FlowError as error:
+            raise FlowError(f"the limit {name}={text}: {error.message}", None, error.hint) from None
+    return found
 
 
 def options_of(given: dict[str, Any], chosen: dict[str, Any], dry: bool) -> Any:
@@ -273,7 +308,7 @@ def options_of(given: dict[str, Any], chosen: dict[str, Any], dry: bool) -> Any:
     return Options(
         keep_going=chosen["keep_going"], dry_run=dry, force=given["always_make"], rerun=frozenset(given["rerun"]),
         until=frozenset(given["until"]), shuffle=seed, env=chosen["env"], default_env=chosen["default_env"],
-        named=chosen["named"], json=given["as_json"], one_worker=bool(given["worker"]),
+        named=chosen["named"], json=given["as_json"] or given.get("audit") == "print", one_worker=bool(given["worker"]),
         detach=bool(given.get("detach")),
     )  # fmt: skip
 

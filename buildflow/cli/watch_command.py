@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from buildflow.state import State
     from buildflow.submitter import Session
 
-ONCE = {"dry_run": False, "check": False, "always_make": False, "rerun": (), "shuffle": None}
+ONCE = {"dry_run": False, "check": False, "always_make": False, "rerun": (), "shuffle": None, "audit": None}
 """Options of `bflow build` that make no sense again and again, with what stands for them here."""
 
 PLANS = 3
@@ -229,7 +229,7 @@ class Rebuilds:
 
         path = None if snapshot is None else place_of(build.folder, snapshot.request)
         if snapshot is None and build.summary.ok and not build.summary.detached and not self.given["until"]:
-            snapshot = collected(build.decider, "", build.temporaries.unplaced())
+            snapshot = collected(build.decider, "", build.temporaries.unplaced(), phony=True)
         if snapshot is not None and snapshot.numbers:
             self.kept = Kept(build.resolver, build.state, snapshot, path, self._chosen)
 

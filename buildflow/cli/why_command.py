@@ -14,6 +14,7 @@ from buildflow.cli.common import (
     age_text,
     as_json,
     cache_options,
+    count,
     data,
     environment_options,
     opened,
@@ -42,7 +43,7 @@ _PAST = 5
 
 @click.command("why", cls=_Why)
 @click.argument("words", nargs=-1, metavar="[TARGET]... [NAME=VALUE]...")
-@click.option("--history", type=click.IntRange(min=1), metavar="[N]", help="Tell of the last N times that they ran.")
+@click.option("--history", type=count("--history"), metavar="[N]", help="Tell of the last N times that they ran.")
 @click.option("--json", "json", is_flag=True, help="Print it as JSON.")
 @environment_options
 @cache_options

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
+
+from buildflow.records import Record, field
 
 T = TypeVar("T", bound="Kept")
 E = TypeVar("E", bound="Environment")
@@ -16,8 +17,7 @@ _EVALUATE = frozenset("perl ruby node nodejs Rscript julia lua elixir".split())
 WHERE_SET = ("LD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX")
 
 
-@dataclass
-class Command:
+class Command(Record):
     """What a worker starts: an argument vector, its environment, its folder, plain redirections (fd, mode, path).
 
     For environments with a file system of their own: `mounts`, what the job reads outside the project's folder and the
@@ -32,12 +32,12 @@ class Command:
     env: dict[str, str]
     cwd: str
     redirections: Sequence[tuple[int, str, str]] = ()
-    mounts: Sequence[str] = field(default_factory=tuple)
-    writable: list[str] = field(default_factory=list)
+    mounts: Sequence[str] = field(factory=tuple)
+    writable: list[str] = field(factory=list)
     log: str = ""
     terminal: bool = False
     here: bool = True
-    cleanup: list[str] = field(default_factory=list)
+    cleanup: list[str] = field(factory=list)
     prefix: str = ""
     """What stands before a variable's name so that the job sees it (Apptainer's `APPTAINERENV_`)."""
 
@@ -53,17 +53,16 @@ class Kept:
         raise NotImplementedError
 
 
-@dataclass
-class Site:
+class Site(Record):
     """What an environment may use of the build that it serves. As it is made here it stands for no build at all."""
 
-    root: str = field(default_factory=os.getcwd)
+    root: str = field(factory=os.getcwd)
     """The project's folder; paths in `env = …` are relative to it."""
     folder: str = ""
     """The project's `.bflow`, empty where there is none."""
     cache_root: str = ""
     readonly: Sequence[str] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(factory=dict)
     """The table `[environments]` of `bflow.toml`."""
     variable: Callable[[str], str | None] = os.environ.get
     """A variable of the caller's environment; that it was asked for is remembered."""
@@ -76,7 +75,7 @@ class Site:
     """Whether anything may be made; not where a command only looks."""
     say: Callable[[str], None] = lambda text: None
     """Tell the user something, in one sentence."""
-    kept: dict[str, Kept] = field(default_factory=dict)
+    kept: dict[str, Kept] = field(factory=dict)
 
     def keep(self, name: str, make: Callable[[], T]) -> T:
         """What lives as long as the build under that name, made the first time."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from buildflow.environments.base import Command, Site
@@ -26,6 +25,7 @@ from buildflow.environments.engine import (
 from buildflow.environments.guard import LABEL, Guard, remove
 from buildflow.environments.warm import Warm
 from buildflow.errors import FlowError
+from buildflow.records import replace
 
 _IMAGE = re.compile(r"[A-Za-z0-9_][\w.\-/:@+]*", re.ASCII)
 

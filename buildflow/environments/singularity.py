@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from buildflow.environments.base import Command, Site
 from buildflow.environments.container import Container, Mounts
 from buildflow.environments.made import Place
 from buildflow.errors import FlowError
+from buildflow.records import replace
 
 PROGRAMS = ("singularity", "apptainer")
 _CLIENT = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")

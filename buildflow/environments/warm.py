@@ -14,9 +14,9 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from buildflow.environments.base import Command, Kept
+from buildflow.records import replace
 
 _LOOP = r"""
 exec 3<>"$1"

@@ -51,7 +51,7 @@ _SPECIAL_TARGETS = {
     ".SECONDEXPANSION": "leave it out: inputs may hold the names that the target bound",
     ".DELETE_ON_ERROR": "leave it out: what a failed job wrote never reaches the workspace",
     ".IGNORE": "end the command with `|| true` where its failure does not matter",
-    ".SILENT": "leave it out: commands are shown with `bflow build -v` only",
+    ".SILENT": "leave it out: recipes are shown with `bflow build -v` only",
     ".ONESHELL": "leave it out: a recipe is always run whole",
     ".NOTPARALLEL": "run `bflow build -j1`",
     ".POSIX": "leave it out",
@@ -343,7 +343,7 @@ def check_recipe(recipe: RecipeText) -> None:
             continue
         mark = match.group(1)
         hint = (
-            "leave it out: commands are shown with `bflow build -v` only"
+            "leave it out: recipes are shown with `bflow build -v` only"
             if "@" in mark
             else "end the command with `|| true` where its failure does not matter"
         )

@@ -5,15 +5,14 @@ Every word knows its place. Nothing here is evaluated: names stand as holes, fun
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Union
 
 from buildflow.errors import Span
+from buildflow.records import Record
 from buildflow.template import Word
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(Record, frozen=True):
     """`function(arguments)` on the right of `=`. `shell` has one argument, the command's text (holes parsed)."""
 
     function: str
@@ -24,8 +23,7 @@ class Call:
 Term = Union[Word, Call]
 
 
-@dataclass(frozen=True)
-class Assign:
+class Assign(Record, frozen=True):
     """`NAME = terms` (also `?=`, `+=`) or `(A, B) = rows` or `(A, B) = call`.
 
     A single name: `terms` (none: one empty value is meant; the loader knows). A joint one: `joint` is true, and either
@@ -40,8 +38,7 @@ class Assign:
     span: Span
 
 
-@dataclass(frozen=True)
-class Pattern:
+class Pattern(Record, frozen=True):
     """`NAME ~ regex`: a raw Python regular expression, already known to compile."""
 
     name: str
@@ -49,8 +46,7 @@ class Pattern:
     span: Span
 
 
-@dataclass(frozen=True)
-class Include:
+class Include(Record, frozen=True):
     """`include <library.flow> NAME=VALUE…`, `include "file.flow"`, `include? "file.flow"`."""
 
     path: Word
@@ -60,8 +56,7 @@ class Include:
     span: Span
 
 
-@dataclass(frozen=True)
-class Attribute:
+class Attribute(Record, frozen=True):
     """`name` (a flag: `text` is None) or `name = text`; the text is raw, its quotes and brackets kept."""
 
     name: str
@@ -70,16 +65,14 @@ class Attribute:
     text_span: Span | None = None
 
 
-@dataclass(frozen=True)
-class Defaults:
+class Defaults(Record, frozen=True):
     """`[defaults: …]`: attributes of the rules that follow."""
 
     attributes: tuple[Attribute, ...]
     span: Span
 
 
-@dataclass(frozen=True)
-class RecipeText:
+class RecipeText(Record, frozen=True):
     """A recipe, its common indent removed, without a final newline; `places[i]` is where its line i begins."""
 
     text: str
@@ -93,8 +86,7 @@ class RecipeText:
         return Span(place.source, place.line, place.column + offset - start, length)
 
 
-@dataclass(frozen=True)
-class RuleStatement:
+class RuleStatement(Record, frozen=True):
     """`targets: inputs | order-only` with its attributes, help and recipe (None: an alias)."""
 
     targets: tuple[Word, ...]

@@ -297,7 +297,7 @@ class Expansion:
             if self.library is not None:
                 hint = f"give it in the include: “include <{self.library}> {first}=…”"
             else:
-                hint = did_you_mean(first, self.definitions) or (
+                hint = self._not_on_the_left(first) or did_you_mean(first, self.definitions) or (
                     f"assign it (“{first} = …”), or use it in the rule's target"
                 )
             raise Unbound(
@@ -313,6 +313,19 @@ class Expansion:
             for values in choices([row[i] for i in places]):
                 found.setdefault(values)
         yield from self._choose(flat, mine, found, [n for n in todo if n not in mine], bound, added, span)
+
+    def _not_on_the_left(self, wildcard: str) -> str | None:
+        """What to write for `SAMPLES = glob(data/{sample}.fq)`: a glob finds values of the names on its left."""
+        for name, definition in self.definitions.items():
+            for term in definition.terms:
+                if isinstance(term, Call) and term.function == "glob" and wildcard not in definition.names:
+                    if any(wildcard in word.names for word in term.arguments):
+                        pattern = " ".join(word.text for word in term.arguments)
+                        return (
+                            f"{name} = glob({pattern}) gives {name} values, and no values to {wildcard}:\n"
+                            f"write {wildcard} = glob({pattern}), and {{{wildcard}}} instead of {{{name}}}"
+                        )
+        return None
 
     def _choose(
         self,

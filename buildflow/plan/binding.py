@@ -11,12 +11,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from buildflow.errors import FlowError
-from buildflow.names import Flat, Relation
+from buildflow.names import Flat, GlobText, Relation
 from buildflow.plan.matcher import Bound, RuleIndex, normal
 from buildflow.rule import Rule, word_list
 from buildflow.template import Hole, Word
 
 Texts = tuple[str, ...]
+
+
+class Shared(Texts):
+    """What a word stands for in all jobs of a rule: names as the plan has them (`project_path`), none a glob."""
 
 
 class _Inputs:
@@ -85,6 +89,10 @@ class Bindings:
         """The texts of the order-only inputs."""
         return ((word, text) for word, texts in self.groups_after(rule, bound) for text in texts)
 
+    def groups(self, rule: Rule, bound: Bound) -> list[Texts]:
+        """What each input word stands for."""
+        return [texts for _, texts in (*self.groups_before(rule, bound), *self.groups_after(rule, bound))]
+
     def inputs(self, rule: Rule, bound: Bound) -> list[tuple[Word, str]]:
         """The texts of all inputs."""
         return [*self.before(rule, bound), *self.after(rule, bound)]
@@ -99,7 +107,10 @@ class Bindings:
             if texts is None:
                 texts = tuple([t for t in dict.fromkeys(rule.scope.expand(flats, bound, word.span or rule.span)) if t])
                 if number not in inputs.shared:
-                    inputs.shared[number] = texts if self._is_shared(rule, flats, inputs.names) else None
+                    shared = self._is_shared(rule, flats, inputs.names)
+                    if shared and not any(isinstance(text, GlobText) for text in texts):
+                        texts = Shared([self.project_path(text) for text in texts])
+                    inputs.shared[number] = texts if shared else None
             yield word, texts
 
     @staticmethod
@@ -112,7 +123,17 @@ class Bindings:
             value = rule.scope.value(part.name)
             if not isinstance(value, Relation) or not names.isdisjoint(value.columns):
                 return False
+            if rule.scope.definitions[part.name].value is None:
+                return False  # it lacks the names that are being evaluated now
         return True
+
+    @staticmethod
+    def _written(rule: Rule, bound: Bound) -> dict[str, str]:
+        """The names in a rule's targets that have one value, so that they are text there: functions see them too."""
+        scope, starred = rule.scope, rule.starred_names()
+        names = [n for n in rule.target_names() if n not in bound and n in scope.definitions and n not in starred]
+        found = {name: scope.values_of(name, bound) for name in names}
+        return {name: values[0] for name, values in found.items() if len(values) == 1}
 
     def _called(self, rule: Rule, bound: Bound) -> Iterator[tuple[Word, Texts]]:
         """The inputs that a function of the wildcards gives (Python)."""
@@ -120,7 +141,7 @@ class Bindings:
 
         assert rule.input_function is not None
         try:
-            given = rule.input_function(Wildcards(bound))
+            given = rule.input_function(Wildcards({**self._written(rule, bound), **bound}))
         except FlowError:
             raise
         except Exception as error:

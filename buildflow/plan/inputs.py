@@ -190,6 +190,12 @@ class Inputs:
                 word.span or owner.span,
                 "keep what a rule reads out of the folder that it makes",
             )
+        elif kind == "member" and path.endswith("/"):
+            raise FlowError(
+                f"{path} is a part of {choice.folder}, which a rule makes as a whole",
+                word.span or owner.span,
+                f"take {choice.folder} itself, or the files in it: {path}**",
+            )
         elif kind == "none":
             raise self.resolver.errors.no_rule(path, job, word.span or owner.span)
         return (f,), (), ()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from buildflow.errors import FlowError
 from buildflow.names import GlobText
+from buildflow.plan.binding import Shared
 from buildflow.plan.matcher import Bound, maker
 from buildflow.rule import Rule
 
@@ -111,12 +112,16 @@ class Question:
         chooser = self.chooser
         paths: dict[str, None] = {}
         try:
-            for _, text in chooser.bindings.inputs(rule, bound):
-                if isinstance(text, GlobText):
-                    if not chooser.finite.glob(text, rule):
-                        return None
-                else:
-                    paths.setdefault(chooser.bindings.project_path(text))
+            for texts in chooser.bindings.groups(rule, bound):
+                if isinstance(texts, Shared):
+                    paths.update(dict.fromkeys(texts))
+                    continue
+                for text in texts:
+                    if isinstance(text, GlobText):
+                        if not chooser.finite.glob(text, rule):
+                            return None
+                    else:
+                        paths.setdefault(chooser.bindings.project_path(text))
         except FlowError:
             return None
         return list(paths)
@@ -126,7 +131,10 @@ class Question:
         way = _Way(node, rules)
         node.ways.append(way)
         below = above | rules
+        blocked, stamp, limit = self.blocked, self.chooser.proven.stamp, self._limit()
         for path in paths:
+            if stamp(path) < limit and path not in blocked:
+                continue  # it was proven before: a word of a thousand headers is asked about once
             found = self._nodes.get(path)
             if found is None:
                 found = self._nodes[path] = _Node(path)

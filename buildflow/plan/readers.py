@@ -26,11 +26,11 @@ class Readers:
             for before in plan.needs[job]:
                 self._needed_by.setdefault(before, []).append(job)
 
-    def affected(self, files: Iterable[int]) -> set[int]:
-        """The jobs that make one of these files or read it, and all that need them."""
+    def affected(self, files: Iterable[int], jobs: Iterable[int] = ()) -> set[int]:
+        """These jobs, those that make one of these files or read it, and all that need them."""
         plan, readers = self.plan, self._readers
         found: set[int] = set()
-        stack: list[int] = []
+        stack = list(jobs)
         for f in files:
             if plan.maker[f] >= 0:
                 stack.append(plan.maker[f])

@@ -26,7 +26,7 @@ def record(decider: Decider, folder: str, request: str, temporary: set[int]) -> 
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
         return None
-    if snapshot.numbers:
+    if snapshot.numbers and decider.resolver.settled:  # else it takes more than the plan to go on with it
         snapshot.tag = os.urandom(8)
         resolver, plan = decider.resolver, decider.plan
         wildcards = {r: resolver.bindings.wildcards(resolver.builder.rules[r]) for r in set(plan.rule)}
@@ -36,13 +36,14 @@ def record(decider: Decider, folder: str, request: str, temporary: set[int]) -> 
     return snapshot
 
 
-def collected(decider: Decider, request: str, temporary: set[int]) -> Snapshot | None:
-    """The snapshot of a finished build; None where this build cannot have one.
+def collected(decider: Decider, request: str, temporary: set[int], *, phony: bool = False) -> Snapshot | None:
+    """The snapshot of a finished build; None where this build cannot have one. `phony`: it may have jobs that always
+    run, of which a snapshot says nothing.
 
     `temporary`: the numbers of outputs that are not placed in the workspace. Every signature must be the one that the
     state has with the digest that was used: what changed since is not vouched for.
     """
-    collector = _Collector(decider, request)
+    collector = _Collector(decider, request, phony)
     return collector.snapshot if collector.collect(temporary) else None
 
 
@@ -57,7 +58,8 @@ def amend(snapshot: Snapshot, decider: Decider, files: list[int]) -> bool:
 class _Collector:
     """Collects one snapshot."""
 
-    def __init__(self, decider: Decider, request: str) -> None:
+    def __init__(self, decider: Decider, request: str, phony: bool = False) -> None:
+        self.phony = phony
         self.decider = decider
         self.disk = decider.disk
         self.now = time.time_ns()
@@ -171,9 +173,9 @@ class _Collector:
         return found
 
     def _number(self, temporary: set[int]) -> None:
-        """Which files are those of a plan that can be stored: one whose files have no say in what is planned."""
+        """Which files are those of the plan, where none of them has a say in what is planned."""
         snapshot, resolver, plan = self.snapshot, self.decider.resolver, self.decider.plan
-        if temporary or plan.trees or plan.within or resolver.dynamic or not resolver.settled or snapshot.images:
+        if temporary or plan.trees or plan.within or resolver.dynamic or snapshot.images:
             return
         if any(name.endswith("/") for name in plan.paths):
             return
@@ -190,7 +192,8 @@ class _Collector:
         resolver, plan, disk, state = self.decider.resolver, self.decider.plan, self.disk, self.decider.state
         reads = resolver.reads
         rules = resolver.builder.rules
-        if any(rules[r].phony or rules[r].inplace or rules[r].input_function is not None for r in set(plan.rule)):
+        used = [rules[r] for r in set(plan.rule)]
+        if any(rule.inplace or rule.input_function is not None or (rule.phony and not self.phony) for rule in used):
             return False
         if reads.volatile:
             return False

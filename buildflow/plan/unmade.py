@@ -186,6 +186,9 @@ class Errors:
                         missing.append(name)
             except FlowError as error:
                 missing.append(error.message)
+            if not missing:
+                lines.append(f"{rule.span}: {rule.name} would make it by way of itself".removeprefix("None: "))
+                continue
             lines.append(f"{rule.span}: {rule.name} would need {', '.join(missing[:5])}".removeprefix("None: "))
         span = self._rule(asker).span if asker is not None else None
         return FlowError(

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from buildflow.environments.base import Command
 from buildflow.errors import FlowError
 from buildflow.near import did_you_mean
+from buildflow.records import Record, field
 
 if TYPE_CHECKING:
     from buildflow.job import Amounts
     from buildflow.workers.warm import WarmRequest
 
 
-@dataclass
-class Task:
+class Task(Record):
     """One run of one job. `log`: where its output goes (absolute). `inherit`: descriptors that it keeps open.
 
     `call`: a function to call in a warm process instead of a command; `function` the function itself where the driver
@@ -50,8 +49,7 @@ class Task:
     arguments: Sequence[str] = ()
 
 
-@dataclass
-class End:
+class End(Record):
     """How a task ended: `status` as a shell's (negative: by that signal); `timed_out`: its time was up; `stopped`: it
     was told to end by `Worker.stop`, so what it made is partial; `error`: why it could not run, or how it was lost (a
     sentence without a subject: “its node failed”). `runtime`: wall_s, rss_peak_gb, vms_peak_gb, cpu_peak_percent;
@@ -63,7 +61,7 @@ class End:
     timed_out: bool = False
     stopped: bool = False
     error: str | None = None
-    runtime: dict[str, float | None] = field(default_factory=dict)
+    runtime: dict[str, float | None] = field(factory=dict)
     exception: BaseException | None = None
     host: str | None = None
 

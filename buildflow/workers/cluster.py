@@ -22,7 +22,7 @@ from buildflow.workers.base import End, Task, Worker
 from buildflow.workers.commands import Answer, Commands
 from buildflow.workers.earlier import Earlier
 from buildflow.workers.live import LAST_WORDS, Live
-from buildflow.workers.sending import Contact, Sending
+from buildflow.workers.sending import LARGEST, Contact, Sending
 from buildflow.workers.states import State, sentence
 from buildflow.workers.submission import to_end, unseen
 
@@ -117,6 +117,10 @@ class ClusterWorker(Worker):
 
     def cancel_element(self, name: str, element: int) -> None:
         """End one element of a submission; where that cannot be, it runs to its end."""
+
+    def widest(self, tasks: Sequence[Task]) -> int:
+        """The most elements that these tasks get, unless it is said how many of them go together."""
+        return LARGEST
 
     # ---- the contract --------------------------------------------------------------------------------------------
 
@@ -359,9 +363,9 @@ class ClusterWorker(Worker):
 
     def _note_told(self) -> None:
         """Submissions whose tasks are all told of are over once the caller has dealt with them."""
-        over = [live for live in self.live if not live.submission.open]
+        over = [live for live in self.live if not live.submission.open and not self.earlier.holds(live)]
         if over:
-            self.live = [live for live in self.live if live.submission.open]
+            self.live = [live for live in self.live if live not in over]
             self._told += over
 
     def _remove_told(self, more: Iterable[Live] = ()) -> None:

@@ -17,12 +17,13 @@ from typing import Any
 from buildflow.errors import FlowError
 from buildflow.workers import states
 from buildflow.workers.base import Task
-from buildflow.workers.cluster import ClusterWorker, Seen
+from buildflow.workers.cluster import IN_QUEUE, Seen
 from buildflow.workers.commands import Answer
 from buildflow.workers.dask_cluster import DaskCluster
 from buildflow.workers.dask_element import DIED
 from buildflow.workers.live import Live
 from buildflow.workers.local import usable_cpus
+from buildflow.workers.narrow import NarrowWorker
 from buildflow.workers.states import State
 
 if find_spec("distributed") is None:
@@ -34,12 +35,12 @@ SETTLING = 15.0
 """Seconds that tasks of an earlier driver have to end, where nobody knows of them any more."""
 
 
-class Worker(ClusterWorker):
+class Worker(NarrowWorker):
     """`--worker dask`."""
 
     name = "dask"
     options = {
-        **{name: text for name, text in ClusterWorker.options.items() if name != "args"},
+        **{name: text for name, text in NarrowWorker.options.items() if name != "args"},
         "n_procs": "jobs in the queue at once (default: as many as the cluster has threads)",
         "address": "the scheduler's, as in tcp://host:8786 (default: a cluster of this machine, for this build)",
     }
@@ -52,16 +53,16 @@ class Worker(ClusterWorker):
         """By token of a submission and element."""
         self._lost = False  # whether the scheduler was lost: then futures end that nobody has cancelled
 
-    def slots(self) -> int:
-        return self.n_procs or self._threads()
-
-    def cpus(self) -> int | None:
-        return None if self.n_procs else self._threads()
-
-    def _threads(self) -> int:
+    def processors(self) -> int:
         if self.dask is not None:
             return self.dask.threads()
-        return usable_cpus() if self.address is None else 1
+        return self.n_procs or (usable_cpus() if self.address is None else IN_QUEUE)  # until it is asked
+
+    def slots(self) -> int:
+        return super().slots() if self.address is None or not self.n_procs else self.n_procs
+
+    def cpus(self) -> int | None:
+        return None if self.dask is None or (self.address is not None and self.n_procs) else super().cpus()
 
     def open(self, folder: str) -> None:
         if self.dask is None:
@@ -200,25 +201,25 @@ class Worker(ClusterWorker):
             waiting = [future for future in self.futures.get(token, {}).values() if not future.done()]
             if waiting and self.dask is not None and not self._away():
                 with contextlib.suppress(Exception):
-                    self.dask.client.cancel(waiting, asynchronous=False, force=False)
+                    self.dask.client.cancel(waiting)
+            if token not in self.futures:  # it is an earlier driver's
+                self._unpublish(token)
 
     def _remove_told(self, more: Iterable[Live] = ()) -> None:
         over = [live.submission.token for live in (*self._told, *more)]
         super()._remove_told(more)
         self._forget_futures(over)
 
-    def drop_old(self, live: Live) -> None:
-        if live.id is not None and self.dask is not None and not self.dask.own:
-            with contextlib.suppress(Exception):
-                self._find_published([live])
-        super().drop_old(live)
-        self._forget_futures([live.submission.token])
-
     def _forget_futures(self, tokens: Sequence[str]) -> None:
         for token in tokens:
-            if self.futures.pop(token, None) and self.dask is not None and not self.dask.own and not self._away():
-                with contextlib.suppress(Exception):
-                    self.dask.client.unpublish_dataset(token)
+            if self.futures.pop(token, None):
+                self._unpublish(token)
+
+    def _unpublish(self, token: str) -> None:
+        """Have the scheduler keep a submission's futures no more."""
+        if self.dask is not None and not self.dask.own and not self._away():
+            with contextlib.suppress(Exception):
+                self.dask.client.unpublish_dataset(token)
 
     # ---- what earlier drivers have submitted -----------------------------------------------------------------------
 
@@ -229,6 +230,8 @@ class Worker(ClusterWorker):
         told = live.submission.end(number)
         if told is not None and told["stopped"]:
             del self.old[folder]  # its cluster has ended, or its worker: it is to run again
+            if live not in self.live and not self.earlier.holds(live):
+                live.submission.remove()
             return False
         return True
 

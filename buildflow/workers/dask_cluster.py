@@ -48,6 +48,7 @@ class DaskCluster:
             address = str(self._local.scheduler_address)
         self.address = address
         try:
+            _knock(address)
             self.client: Any = dask.Client(address, set_as_default=False, timeout=PATIENCE, name="bflow")
         except (OSError, ValueError, RuntimeError, ImportError) as error:
             said = str(error).strip().split("\n")[0]
@@ -109,3 +110,15 @@ class DaskCluster:
             with contextlib.suppress(Exception):
                 self._local.close(timeout=PATIENCE)
             remove_tree(self.folder)
+
+
+def _knock(address: str) -> None:
+    """Raises OSError or ValueError where nobody listens at a plain address (Dask itself would go on trying)."""
+    import socket
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    if parts.scheme in ("tcp", "tls"):
+        if parts.hostname is None or parts.port is None:
+            raise ValueError("an address is tcp://HOST:PORT")
+        socket.create_connection((parts.hostname, parts.port), PATIENCE).close()

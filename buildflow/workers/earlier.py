@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from buildflow.files import remove_tree
 from buildflow.workers.base import Task
 from buildflow.workers.commands import Answer
 from buildflow.workers.live import Live
@@ -32,11 +33,15 @@ class Earlier:
             names = os.listdir(worker.folder)
         except OSError:
             return
+        for name in names:
+            if not os.path.exists(f"{worker.folder}/{name}/about"):
+                remove_tree(f"{worker.folder}/{name}")  # its driver died while it wrote it: nothing was submitted
         found = [Submission.read(f"{worker.folder}/{name}", worker.name) for name in names]
         for submission in sorted((one for one in found if one is not None), key=lambda one: one.created):
             live = Live(submission)
-            if any(os.path.exists(f"{folder}.run") for folder in submission.folders):
-                self.tasks.update((folder, (live, number)) for number, folder in enumerate(submission.folders))
+            wanted = [number for number in range(len(submission.folders)) if submission.is_noted(number)]
+            if wanted:
+                self.tasks.update((submission.folders[number], (live, number)) for number in wanted)
             else:  # nobody waits for it
                 worker.drop_old(live)
 
@@ -86,6 +91,10 @@ class Earlier:
             return self.recall(folder)  # it has just begun
         del self.tasks[folder]
         return False
+
+    def holds(self, live: Live) -> bool:
+        """Whether a task of a submission may still be asked for."""
+        return any(one is live for one, _ in self.tasks.values())
 
     def resume(self, task: Task) -> Live:
         """As the worker's; the submission that the task is in."""

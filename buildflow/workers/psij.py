@@ -24,6 +24,7 @@ from buildflow.workers.cluster import ClusterWorker, Seen
 from buildflow.workers.commands import Answer
 from buildflow.workers.live import Live
 from buildflow.workers.local import usable_cpus
+from buildflow.workers.narrow import NarrowWorker
 from buildflow.workers.slurm import KINDS, MARGIN, NO_ANSWER
 from buildflow.workers.states import State
 from buildflow.workers.submission import SPAN
@@ -87,13 +88,18 @@ class Worker(ClusterWorker):
 
         # It warns of what is told here in a sentence, or comes right by itself.
         logging.getLogger("psij").setLevel(logging.CRITICAL)
+        if self._executor is not None:
+            return
+        files = Path(folder) / "psij"
+        if len(folder.split()) > 1:  # PSI/J's scripts do not quote it
+            from xxhash import xxh3_64_hexdigest
+
+            files = Path.home() / ".psij" / f"bflow-{xxh3_64_hexdigest(os.fsencode(folder))}"
+        self._executor = self.executor(files)
+        self._executor.set_job_status_callback(self._changed)
         super().open(folder)
-        if self._executor is None:
-            files = Path(folder) / "psij"
-            if not self.old:
-                remove_tree(str(files))  # what jobs of a driver that was killed have left
-            self._executor = self.executor(files)
-            self._executor.set_job_status_callback(self._changed)
+        if not self.old:
+            remove_tree(str(files))  # what jobs of a driver that was killed have left
 
     def close(self) -> None:
         super().close()
@@ -109,13 +115,17 @@ class Worker(ClusterWorker):
 
     def spec(self, live: Live, node: str, element: int) -> Any:
         """What PSI/J is to know of an element."""
+        from shlex import quote
+
         psij = _psij()
         task = next(task for task in live.submission.tasks if task is not None)
         attributes, exclusive = self._attributes(task)
         if self.subtype == "slurm":  # PSI/J itself gives no name on
             attributes.set_custom_attribute("slurm.job-name", f"{live.submission.token}.{element}")
+        out = quote(f"{live.submission.folder}/out.{element}")
+        command = f"{node} {element} > {out} 2>&1"
         return psij.JobSpec(
-            name=f"{live.submission.token}.{element}", executable="/bin/sh", arguments=["-c", f"{node} {element}"],
+            name=f"{live.submission.token}.{element}", executable="/bin/sh", arguments=["-c", command],
             directory="/", resources=_resources(task, exclusive), attributes=attributes,
         )  # fmt: skip
 
@@ -214,7 +224,7 @@ class Worker(ClusterWorker):
         then({})  # PSI/J has told all
 
 
-class LocalWorker(Worker):
+class LocalWorker(NarrowWorker, Worker):
     """`--worker psij-local`."""
 
     name = "psij-local"
@@ -225,11 +235,8 @@ class LocalWorker(Worker):
         config = psij.JobExecutorConfig(work_directory=folder)
         return psij.JobExecutor.get_instance("local", config=config)
 
-    def slots(self) -> int:
+    def processors(self) -> int:
         return self.n_procs or usable_cpus()
-
-    def cpus(self) -> int | None:
-        return usable_cpus()
 
     def find(self, lives: Sequence[Live]) -> str | None:
         for live in lives:

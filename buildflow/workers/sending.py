@@ -106,7 +106,8 @@ class Sending:
     def _made(self, tasks: list[Task]) -> Live:
         worker = self._worker
         batch = tasks[0].batch or worker.batch
-        submission = Submission(f"{worker.folder}/{token(tasks[0].rule)}", tasks, elements(tasks, batch), batch)
+        count = elements(tasks, batch) if batch else min(elements(tasks, batch), worker.widest(tasks))
+        submission = Submission(f"{worker.folder}/{token(tasks[0].rule)}", tasks, count, batch)
         submission.first = worker.first
         submission.write(worker.name, watch_memory=worker.watch_memory)
         return Live(submission)

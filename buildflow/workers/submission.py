@@ -43,6 +43,7 @@ class Submission:
         self.created = time.time()
         self.open = {number for number, task in enumerate(tasks) if task is not None}  # not known to have ended
         self.folders: list[str] = [task.folder if task is not None else "" for task in tasks]
+        self.notes: list[Any] = [None] * len(self.folders)
 
     # ---- writing -----------------------------------------------------------------------------------------------
 
@@ -62,7 +63,7 @@ class Submission:
         }  # fmt: skip
         about = {
             "worker": worker, "token": self.token, "created": self.created, "elements": self.elements,
-            "batch": self.batch, "folders": self.folders,
+            "batch": self.batch, "folders": self.folders, "notes": [_note(folder) for folder in self.folders],
         }  # fmt: skip
         _write(f"{self.folder}/about", json.dumps(about))
         _write(f"{self.folder}/batch", json.dumps(header) + "\n" + "".join(lines))
@@ -96,11 +97,18 @@ class Submission:
                 return None
             found = cls(folder, [None] * len(about["folders"]), about["elements"], about["batch"])
             found.created, found.folders = about["created"], about["folders"]
+            found.notes = about["notes"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
         with contextlib.suppress(OSError), open(f"{folder}/id", encoding="utf-8") as file:
             found.id = file.read()
         return found
+
+    def is_noted(self, number: int) -> bool:
+        """Whether the note beside a task's folder is still of that task: the next job of the folder may have been
+        staged since, and not submitted yet."""
+        now, before = _note(self.folders[number]), self.notes[number]
+        return now is not None and before in (None, now)
 
     def ends(self) -> list[int]:
         """The open tasks that have ended, by one look at the folder."""
@@ -166,6 +174,15 @@ class Submission:
         return range(self.elements)
 
 
+def _note(folder: str) -> list[int] | None:
+    """What tells the note of a job (`buildflow.afloat`) from that of another in the same folder."""
+    try:
+        st = os.stat(f"{folder}.run")
+    except OSError:
+        return None
+    return [st.st_mtime_ns, st.st_ino, st.st_size]
+
+
 def token(rule: str) -> str:
     """A name for a submission that nothing else has: also the queue's, so that one whose number was never read is
     found by it."""
@@ -186,8 +203,11 @@ def common_environment(environments: Sequence[Mapping[str, str]]) -> dict[str, s
 def read_end(path: str) -> dict[str, Any] | None:
     """What a node told in a file of an end; None where there is no such file."""
     try:
-        with open(path, encoding="ascii") as file:
-            found: dict[str, Any] = json.load(file)
+        file = os.open(path, os.O_RDONLY)
+        try:
+            found: dict[str, Any] = json.loads(os.read(file, 1 << 20))
+        finally:
+            os.close(file)
     except (OSError, ValueError):
         return None
     return found

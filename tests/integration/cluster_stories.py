@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clusters import Cluster, until
-from story import Ran, Running, Story
+from story import COMMAND, Ran, Running, Story
 
 MANY = """
     n = {{1..{count}}}
@@ -237,6 +239,31 @@ class Stories:
         began = time.monotonic()
         assert project.build("-o", "batch=1").ran == 50
         assert together < 20 * (time.monotonic() - began) / 4
+
+    def test_as_a_user_who_is_not_root(self, cluster: Cluster) -> None:
+        user = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
+            os.chmod(home, 0o755)
+            project = Story(Path(home))
+            for path in (home, project.root, project.home):
+                shutil.chown(path, "nobody", "nogroup")
+            file = project.write("Flowfile", """
+                n = {1..5}
+                all: out/{n}
+
+                out/{n}:
+                    id -un > {out}
+            """)
+            file.chmod(0o644)
+            env = {**project.environment(cluster.env), "PYTHONDONTWRITEBYTECODE": "1"}
+            given = {"env": env, "cwd": project.root, "stdin": subprocess.DEVNULL, "timeout": 120}
+            if subprocess.run([*user, *COMMAND, "--version"], capture_output=True, **given).returncode:
+                pytest.skip("another user cannot run this Python, or this checkout")
+            ran = subprocess.run(
+                [*user, *COMMAND, "build", "--worker", cluster.worker], capture_output=True, text=True, **given
+            )
+            assert ran.returncode == 0, ran.stderr
+            assert project.read("out/3") == "nobody\n"
 
     def test_what_is_not_wanted_any_more_is_cancelled(self, project: Project) -> None:
         project.many(1, WAIT.format(gate=project.gate))

@@ -97,6 +97,7 @@ def cluster_of_dask(package: None, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 class TestDask(Stories):
+    test_a_thousand_short_jobs = None  # it counts the commands of a queue that has arrays
     test_more_memory_on_the_second_attempt = None  # memory is nobody's affair here
 
     @pytest.fixture
@@ -197,7 +198,8 @@ class TestDask(Stories):
         ran = running.wait(timeout=120)
         cluster.add_worker("--resources", "LICENCE=2")
         cluster.client.wait_for_workers(2)
-        assert "its node failed" in ran.err
+        notes = [event["text"] for event in ran.events if event["event"] == "note"]
+        assert notes == ["slow.txt: its node failed; attempt 2 of 2"]
         assert ran.ran == 1
 
     def test_no_scheduler(self, project: Project) -> None:
@@ -219,10 +221,12 @@ class OwnDask(Cluster):
 
 
 class TestOwnCluster(Stories):
+    test_a_thousand_short_jobs = None  # it counts the commands of a queue that has arrays
     test_more_memory_on_the_second_attempt = None
     test_a_job_cancelled_by_somebody = None  # nobody else gets at it
     test_jobs_cancelled_before_they_began = None
     test_a_refusal_is_told = None
+    test_a_driver_that_is_killed_while_short_jobs_run = None  # those that it kills run again
 
     @pytest.fixture
     def cluster(self) -> OwnDask:

@@ -1,5 +1,5 @@
-"""Every worker runs every kind of rule in every environment: the same keys and the same bytes wherever it ran, so that a
-result of one worker is a cache hit for all others."""
+"""Every worker runs every kind of rule in every environment: the same keys and the same bytes wherever it ran, so that
+a result of one worker is a cache hit for all others."""
 
 from __future__ import annotations
 

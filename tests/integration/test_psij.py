@@ -64,6 +64,7 @@ def slurm_of_psij() -> Iterator[Slurm]:
 
 
 class TestPsijSlurm(Stories):
+    test_a_thousand_short_jobs = None  # it counts the commands of a queue that has arrays
     @pytest.fixture
     def cluster(self, slurm_of_psij: Slurm) -> Slurm:
         return slurm_of_psij
@@ -107,6 +108,7 @@ class TestPsijSlurm(Stories):
 
 
 class TestPsijLocal(Stories):
+    test_a_thousand_short_jobs = None  # it counts the commands of a queue that has arrays
     test_more_memory_on_the_second_attempt = None  # memory is nobody's affair here
 
     @pytest.fixture
@@ -144,6 +146,15 @@ class TestPsijLocal(Stories):
         project.cluster.until_empty()
         assert project.build().ran == 2
         assert project.counted() == ["1", "2"]
+
+    def test_a_folder_with_a_space(self, story: Story, project: Project) -> None:
+        """PSI/J's own scripts do not quote."""
+        story.write("a b/Flowfile", """
+            x.txt:
+                echo here > {out}
+        """)
+        assert project.build("x.txt", cwd="a b").ran == 1
+        assert story.read("a b/x.txt") == "here\n"
 
     def test_a_node_that_is_killed(self, project: Project) -> None:
         """Its task ends with it, so that nothing runs twice."""

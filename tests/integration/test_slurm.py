@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import time
 from pathlib import Path
@@ -113,10 +112,9 @@ class TestSlurm(Stories):
         problem = project.build("-o", "partition=no-such", ok=1).err
         assert "the queue refused it: sbatch: error: invalid partition specified: no-such" in problem
 
-    @pytest.mark.parametrize("count", [10_000])
-    def test_what_ten_thousand_jobs_cost_the_driver(self, project: Project, count: int) -> None:
-        """In three layers: less than 1 ms of processor time a job, and 200 MB."""
-        third = count // 3
+    @pytest.mark.parametrize("third", [500])
+    def test_three_layers_of_many_jobs(self, project: Project, third: int) -> None:
+        """All run, and the driver stays below 200 MB. (What it costs in time is measured by the benchmarks.)"""
         project.story.write("Flowfile", f"""
             n = {{1..{third}}}
             all: c/{{n}}
@@ -128,7 +126,6 @@ class TestSlurm(Stories):
             c/{{n}}: b/{{n}}
                 cp {{in}} {{out}}
         """)  # fmt: skip
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         running = project.start()
         peak = 0
         while running.process.poll() is None:
@@ -137,11 +134,8 @@ class TestSlurm(Stories):
                 peak = max(peak, int(status.partition("VmHWM:")[2].split()[0]) // 1024)
             time.sleep(0.5)
         ran = running.wait(timeout=10)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert ran.ran == 3 * third
-        seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-        assert seconds / (3 * third) < 0.001, f"{seconds:.1f} s of processor time"
-        assert peak < 200, f"{peak} MB"
+        assert 0 < peak < 200, f"{peak} MB"
 
 
 class TestSlurmWithAccounting:

@@ -36,6 +36,8 @@ def real(tmp_path: Path) -> Iterator[Story]:
     ("attribute", "column", "said"),
     [
         ("cpu = 2", 2, "there is no attribute “cpu”"),
+        ("threads = 2", 2, "here that is cpus"),
+        ("params = 2", 2, "here that is a name: “k = 21” on a line of its own"),
         ("cpus", 2, "the attribute “cpus” needs a value"),
         ("resource.x", 2, "resource.x needs a number"),
         ("slurm", 2, "slurm passes words to the worker, and has none"),

@@ -98,6 +98,22 @@ def test_a_glob_that_does_not_fit_the_names_of_the_left(story: Story) -> None:
     assert "wildcard" in wrong(story, "(a, b) = glob(d/*.txt)", text="{a}")
 
 
+def test_a_glob_whose_wildcard_is_not_on_the_left_is_pointed_out(story: Story) -> None:
+    story.write("data/a.fq", "")
+    story.write(
+        "Flowfile",
+        """
+        SAMPLES = glob(data/{sample}.fq)
+        all: out/{SAMPLES}.txt
+        out/{sample}.txt: data/{sample}.fq
+            cp {in} {out}
+        """,
+    )
+    said = story.bflow("build", ok=2).err
+    assert "{sample} is bound by no target here" in said
+    assert "write sample = glob(data/{sample}.fq), and {sample} instead of {SAMPLES}" in said
+
+
 def test_a_name_of_the_left_twice_in_a_glob(story: Story) -> None:
     story.write("d/a/a.txt")
     story.write("d/a/b.txt")

@@ -450,7 +450,7 @@ def test_a_file_that_lists_the_inputs(story: Quick) -> None:
             while read -r name; do cat "$name"; done < {in.list} | cat > {out}
         """,
     )
-    assert "bflow-inputs" not in story.bflow("build", "-v").err
+    assert "did not declare" not in story.bflow("build", "-v").err
     assert story.read("direct") == "in/0 x.txt\nin/1 x.txt\nin/2 x.txt\n"
     assert story.read("loop") == "012"
 

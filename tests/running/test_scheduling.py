@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import os
-import pty
-import select
-import subprocess
 import sys
-import time
 
 import pytest
 
-from buildflow.progress import Progress
 from quick import Quick
-from story import COMMAND, Story
+from story import Story
 
 COUNT = """
 import fcntl, os, sys, time
@@ -162,73 +155,6 @@ def test_shuffle_changes_the_order_and_a_seed_repeats_it(quick: Quick) -> None:
     quick.write("Flowfile", "n = {1..8}\nall: {n}\n{n}:\n    touch {out}\n")
     orders = {seed: order(quick, "-B", f"--shuffle={seed}") for seed in (1, 2)}
     assert orders[1] != orders[2] and orders[1] == order(quick, "-B", "--shuffle=1")
-
-
-def test_the_live_line_has_running_jobs_counts_and_the_time_left(story: Story) -> None:
-    go = story.path("go")
-    story.write(
-        "Flowfile",
-        f"""
-        n = {{1..4}}
-        all: {{n}}
-        {{n}}:
-            until test -e {go}{{n}}; do sleep 0.01; done; echo said by {{n}}; touch {{out}}
-        """,
-    )
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, "build", "-j2"], cwd=story.root, env=story.environment({"TERM": "xterm"}), stdin=subprocess.DEVNULL,
-        stdout=theirs, stderr=theirs,
-    )  # fmt: skip
-    os.close(theirs)
-    seen = ""
-    try:
-        seen = until(ours, seen, "2 running: ")
-        assert "[0/4] " in seen
-        first = seen.rpartition("2 running: ")[2].split()[:2]
-        for n in first:
-            story.write(f"go{n}")
-        seen = until(ours, seen, "[2/4] 2 running")
-        assert all(f"said by {n}\r\n" in seen for n in first)
-        for n in set("1234") - set(first):
-            story.write(f"go{n}")
-        seen = until(ours, seen, "done: 4 ran")
-        assert process.wait(30) == 0
-    finally:
-        for n in "1234":  # whatever happened, its jobs end
-            story.write(f"go{n}")
-        process.kill()
-        os.close(ours)
-
-
-def until(terminal: int, seen: str, text: str) -> str:
-    """Read a terminal until a text is there."""
-    late = time.monotonic() + 30
-    while text not in seen:
-        assert time.monotonic() < late, f"{text!r} is not in {seen!r}"
-        if not select.select([terminal], [], [], 1)[0]:
-            continue
-        try:
-            data = os.read(terminal, 1 << 16)
-        except OSError:  # Linux says so where the other end is closed
-            data = b""
-        assert data, f"{text!r} is not in {seen!r}"
-        seen += data.decode()
-    return seen
-
-
-def test_the_time_left_is_told_by_the_pace_so_far() -> None:
-    progress = Progress(out=io.StringIO(), live=True)
-    done = 0
-    progress.counts = lambda: (done, 100)
-    assert progress._left(time.monotonic()) == ""
-    progress({"event": "start", "targets": ["x"], "rule": "x"})
-    begun = time.monotonic()
-    done = 10
-    assert progress._left(begun + 20) in (", 180 s left", ", 3 min 0 s left", ", 2 min 59 s left")
-    assert progress._left(begun + 1) == ""  # too early to tell
-    done = 100
-    assert progress._left(begun + 20) == ""
 
 
 def test_debug_runs_one_job_at_a_time(quick: Quick) -> None:

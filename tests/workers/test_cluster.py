@@ -243,6 +243,59 @@ def test_an_option_that_is_no_number() -> None:
         Worker(batch="many")
 
 
+def test_what_a_driver_left_half_written(fake: Fake) -> None:
+    fake.many(1)
+    fake.story.write(".bflow/queue/bflow-x-1/about.new", "{")
+    assert fake.build().ran == 1
+    assert not os.listdir(fake.story.path(".bflow/queue"))
+
+
+def test_a_queue_that_does_not_answer_to_an_interrupt(fake: Fake) -> None:
+    """Its jobs are cancelled by the next build."""
+    started = fake.story.home / "started"
+    fake.many(1, f"echo $PPID > {started}; sleep 100")
+    running = fake.start()
+    running.until_exists(started)
+    fake.misbehave("mute")
+    running.signal()
+    os.kill(int(started.read_text()), signal.SIGTERM)
+    running.wait(ok=130)
+    fake.misbehave("mute", 0)
+    fake.many(1, "true")
+    assert fake.build().ran == 1
+    assert not os.listdir(fake.story.path(".bflow/queue"))
+
+
+class TestOneTaskThatIsNotWanted:
+    @pytest.fixture
+    def worker(self, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+        for name, value in fake.env.items():
+            monkeypatch.setenv(name, value)
+        worker = Worker(poll=0.1, python=sys.executable)
+        worker.open(str(fake.story.root))
+        yield worker
+        worker.close()
+
+    def test_before_it_is_submitted(self, worker: Worker, tmp_path: Path) -> None:
+        task = Task(1, Command(["true"], {}, str(tmp_path)), str(tmp_path / "log"), rule="r")
+        worker.start(task)
+        worker.end(task)
+        (end,) = worker.wait(0)
+        assert end.task is task and end.stopped
+
+    def test_while_it_runs(self, worker: Worker, tmp_path: Path) -> None:
+        script = f"touch {tmp_path}/began; sleep 100"
+        env = {"PATH": os.environ["PATH"]}
+        task = Task(1, Command(["sh", "-c", script], env, str(tmp_path)), str(tmp_path / "log"), rule="r")
+        worker.start(task)
+        while not (tmp_path / "began").exists():
+            assert worker.wait(0.05) == []
+        worker.end(task)
+        while not (ends := worker.wait(0.1)):
+            pass
+        assert ends[0].stopped and ends[0].error is None
+
+
 class TestLateFiles:
     """A file system that shows the end of a job before its outputs."""
 
