@@ -16,24 +16,26 @@ PACKAGE = "buildflow"
 
 # From low to high. A name stands for the module and all below it; the longest name that fits a module counts.
 LAYERS: list[set[str]] = [
-    {"errors", "template", "view", "events", "process", "lazy", "provenance_terms", "records"},
-    {"lang.statements", "lang.refuse", "recipe", "digest", "ignore", "files", "jobserver", "library", "near"}
-    | {"audit"}
-    | {"quantity", "readers", "reads", "runner", "node", "depfile", "lock", "settings", "outputs", "progress", "screen"},
+    {"errors", "events", "lazy", "process", "provenance_terms", "records", "template", "view"},
+    {"audit", "depfile", "digest", "files", "ignore", "jobserver", "lang.refuse", "lang.statements", "library"}
+    | {"lock", "near", "node", "outputs", "progress", "quantity", "readers", "reads", "recipe", "runner"}
+    | {"screen", "settings"},
     {"workers.names"},
-    {"globbing", "names", "attributes", "hooks", "world", "environments"},
-    {"rule", "attribute_checks", "builder"},
-    {"lang", "sources", "state", "disk"},
+    {"attributes", "environments", "globbing", "hooks", "names", "world"},
+    {"attribute_checks", "builder", "rule"},
+    {"disk", "lang", "sources", "state"},
     {"plan"},
-    {"job", "keys", "cache", "sandbox", "entries", "hints", "resources", "workspace", "roots", "node_files", "node"},
+    {"cache", "entries", "hints", "job", "keys", "node", "node_files", "resources", "roots", "sandbox"}
+    | {"workspace"},
     {"workers"},
-    {"environment_of", "decide", "staging", "run", "afloat", "execute", "exclusive"},
-    {"build", "outcome", "crew", "schedule", "lookup", "unchanged", "goback", "launch", "landing", "failures", "hooks_of", "temporary", "result", "results_of"},
+    {"afloat", "decide", "environment_of", "exclusive", "execute", "run", "staging"},
+    {"build", "crew", "failures", "goback", "hooks_of", "landing", "launch", "lookup", "outcome", "result"}
+    | {"results_of", "schedule", "temporary", "unchanged"},
     {"submitter"},
-    {"flow", "flowfile_py", "dry", "explain", "history", "stale", "targets", "catalog", "watch", "lookout", "seen", "kept"}
-    | {"provenance", "provenance_prov", "provenance_crate", "provenance_files"}
-    | {"drawing", "drawing_formats", "inside", "adopt", "gc", "reruns", "suggest", "doctor", "starter", "report"}
-    | {"report_page"},
+    {"adopt", "catalog", "doctor", "drawing", "drawing_formats", "dry", "explain", "flow", "flowfile_py", "gc"}
+    | {"history", "inside", "kept", "lookout", "provenance", "provenance_crate", "provenance_files"}
+    | {"provenance_prov", "report", "report_page", "reruns", "seen", "stale", "starter", "suggest", "targets"}
+    | {"watch"},
     {"", "cli", "start", "__main__"},  # "": buildflow/__init__.py itself
 ]
 

@@ -40,7 +40,7 @@ def find(flowfile: str | None) -> tuple[str, str]:
                 return path, folder
         above = os.path.dirname(folder)
         if above == folder:
-            hint = "go to its folder, name it with -f, or begin one: “bflow init” writes a first Flowfile for what is here"
+            hint = "go to its folder, name it with -f, or begin one: “bflow init” writes a first one for what is here"
             if os.path.exists("Makefile") or os.path.exists("makefile"):
                 hint += "\na Makefile is there: most rules can stay as they are, with {in} for $^ and {out} for $@"
             elif os.path.exists("Snakefile"):

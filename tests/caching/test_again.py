@@ -1,5 +1,5 @@
-"""An edit is planned from the stored plan: only what it affects is looked at, and nothing else differs from a build that
-resolves everything."""
+"""An edit is planned from the stored plan: only what it affects is looked at, and nothing else differs from a build
+that resolves everything."""
 
 from __future__ import annotations
 
