@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
 from cluster_stories import WAIT, Project, Stories
 
 from clusters import Cluster, Slurm, until
-from require import require, service
+from require import require
 from story import Story
 
 pytestmark = pytest.mark.psij
-
-# Beside the Slurm of other tests: without its groups of processes, which two of them on one machine would share.
-SERVICE = {"SLURM_HOME": "/var/tmp/bflow-slurm-psij", "SLURM_BASE_PORT": "26300", "SLURM_CGROUP": "0"}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,20 +50,11 @@ class PsijLocal(Cluster):
             os.kill(int(name), signal.SIGTERM)
 
 
-@pytest.fixture(scope="session")
-def slurm_of_psij() -> Iterator[Slurm]:
-    if os.geteuid() != 0:
-        require("psij", "only root can install and start Slurm")
-    service("psij", "start", script="slurm", env=SERVICE)
-    yield PsijSlurm(SERVICE)
-    service("psij", "stop", script="slurm", env=SERVICE)
-
-
 class TestPsijSlurm(Stories):
     test_a_thousand_short_jobs = None  # it counts the commands of a queue that has arrays
     @pytest.fixture
-    def cluster(self, slurm_of_psij: Slurm) -> Slurm:
-        return slurm_of_psij
+    def cluster(self, slurm: Slurm) -> Slurm:
+        return PsijSlurm(slurm.service_env)
 
     def test_a_refusal_is_told(self, project: Project) -> None:
         project.many(2)
