@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import marshal
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from buildflow.cache import LOG, take_in
 from buildflow.run import Run
 from buildflow.sandbox import Pool, Sandbox
 
@@ -109,6 +110,34 @@ def write(run: Run) -> None:
 def note_of(sandbox: Sandbox) -> str:
     """The path of the note beside a sandbox."""
     return f"{sandbox.path}.run"
+
+
+def taking(run: Run, folder: str, names: Sequence[str]) -> None:
+    """Note that the outputs of a job are about to be moved to those names in a folder, from which `put_back` fetches
+    them where the driver dies meanwhile: so the job need not run again."""
+    moves = [(f"{folder}/{inner}", staged.rstrip("/")) for (_, staged), inner in zip(run.outputs, names, strict=True)]
+    moves.append((f"{folder}/{LOG}", f"../{os.path.basename(run.sandbox.log)}"))
+    if run.job.depfile is not None:
+        moves.append((f"{folder}/depfile", run.job.depfile))
+    with open(f"{run.sandbox.path}.taken", "wb") as file:
+        file.write(marshal.dumps((FORMAT, moves)))
+
+
+def put_back(work: str) -> None:
+    """Move what a driver that died had taken of jobs, and not committed, back into their sandboxes in a folder."""
+    for name in os.listdir(work) if os.path.isdir(work) else ():
+        if not name.endswith(".taken"):
+            continue
+        base = f"{work}/{name[: -len('.taken')]}"
+        with contextlib.suppress(OSError, ValueError, EOFError, TypeError):
+            with open(f"{work}/{name}", "rb") as file:
+                version, moves = marshal.loads(file.read())
+            for source, staged in moves if version == FORMAT else ():
+                if os.path.exists(f"{base}.run") and not os.path.lexists(f"{base}/{staged}"):
+                    with contextlib.suppress(FileNotFoundError):
+                        take_in(source, f"{base}/{staged}")
+        with contextlib.suppress(OSError):
+            os.unlink(f"{work}/{name}")
 
 
 def _read(folder: str) -> list[Afloat]:

@@ -212,7 +212,7 @@ class Build:
         """Decide ready jobs until enough is there to run; whether there is more to decide."""
         schedule, launch = self.schedule, self.launch
         deadline = time.monotonic() + TURN
-        while schedule.ready and not self.stopping and launch.hungry():
+        while schedule.ready and not self.stopping and not self.interrupts and launch.hungry():
             item = schedule.pop()
             if item is None:
                 break

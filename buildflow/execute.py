@@ -92,10 +92,11 @@ class Executor:
             return
         run.given = True
         if not run.worker.here:
-            try:
-                os.unlink(afloat.note_of(run.sandbox))
-            except FileNotFoundError:
-                pass
+            for path in (afloat.note_of(run.sandbox), f"{run.sandbox.path}.taken"):
+                try:
+                    os.unlink(path)
+                except FileNotFoundError:
+                    pass
         if fresh:
             run.sandbox.fresh = True
         self.pool.give(run.sandbox, run.job.rule.name)
@@ -199,6 +200,8 @@ class Executor:
         try:
             now = time.time_ns()
             contents: dict[str, bytes] = {}
+            if not run.worker.here:
+                afloat.taking(run, folder, output_names(job.outputs))
             outputs = [
                 self._take_in(f"{run.sandbox.path}/{staged.rstrip('/')}", folder, inner, name, now, contents)
                 for (name, staged), inner in zip(run.outputs, output_names(job.outputs), strict=True)

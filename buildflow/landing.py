@@ -70,6 +70,7 @@ class Landing:
             seconds=end.runtime.get("wall_s"), job=job,
         )  # fmt: skip
         self._committed_hook(run, end, None)
+        build.decider.forget_sources()  # it runs in the project itself, and may have changed any of them
         build.done(job.number)
 
     def _run(self, run: Run, end: End) -> None:

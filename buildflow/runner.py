@@ -14,7 +14,7 @@ UTF-8 as surrogate escapes); paths are as the recipe sees them, relative to the 
     named           {label: path or [path]} of the inputs, order-only ones too
     named_outputs   {label: path or [path]} of the outputs
     wildcards       {name: value}
-    names           {name: [value]}: the names that follow the wildcards; one value arrives as text, several as a list
+    names           {name: value or [value]}: the names that follow the wildcards, as the recipe sees them
     vars            {name: value}: the variables of the environment that the rule lists
     cpus mem gpus attempt depfile log     what the rule's holes of that name say; other keys do not reach the recipe
     returned        a file for "text", "bytes" or "json": how a function's value was written (optional)

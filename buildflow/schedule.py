@@ -42,6 +42,7 @@ class Schedule:
         self.left_out: list[int] = []  # by `--until`
         self.grown = False  # whether what was deferred may be known now
         self._same: dict[int, list[int]] = {}
+        self._behind: dict[int, list[int]] = {}  # phony job → the jobs that only goals after it need
         self._reconnected: set[int] = set()
         self._prioritized = any("priority" in rule.attributes for rule in self.rules)
 
@@ -64,11 +65,39 @@ class Schedule:
                 own = self.seconds.get(rules[plan.rule[job]].name, 1.0)
                 after = self.dependents[job]
                 self.weight[job] = own + (max([self.weight[d] for d in after]) if after else 0.0)
+            self._put_up_barriers()
         self._restrict()
         deferred = self.resolver.deferred
         for job in range(first, count):
             if self.waiting[job] == 0 and self.status[job] == NEW and job not in deferred:
                 self.make_ready(job)
+
+    def _put_up_barriers(self) -> None:
+        """A phony job runs in the order asked: what only later goals need is not looked at before it has run."""
+        rules, rule = self.rules, self.plan.rule
+        if len(self.plan.goals) < 2 or not any(rules[rule[j]].phony for _, _, jobs in self.plan.goals for j in jobs):
+            return
+        seen: set[int] = set()
+        barrier = -1
+        for _, files, jobs in self.plan.goals:
+            stack = [*(self.plan.maker[f] for f in files if self.plan.maker[f] >= 0), *jobs]
+            while stack:
+                job = stack.pop()
+                if job in seen:
+                    continue
+                seen.add(job)
+                stack.extend(self.plan.dependencies(job))
+                if barrier >= 0:
+                    self._behind.setdefault(barrier, []).append(job)
+                    self.waiting[job] += 1
+            barrier = next((job for job in reversed(jobs) if rules[rule[job]].phony), barrier)
+
+    def _take_down(self, job: int) -> None:
+        """A phony job has ended, well or not: what was to come after it may go on."""
+        for after in self._behind.pop(job, ()):
+            self.waiting[after] -= 1
+            if self.waiting[after] == 0 and self.status[after] == NEW and after not in self.resolver.deferred:
+                self.make_ready(after)
 
     def integrate_only(self, affected: set[int]) -> None:
         """Take these jobs, which hold all that need one of them; the others are done."""
@@ -213,10 +242,12 @@ class Schedule:
             waiting[after] -= 1
             if after in self._reconnected:  # it was connected more than once: count anew
                 waiting[after] = sum(1 for d in plan.dependencies(after) if status[d] != DONE)
+                waiting[after] += sum(after in behind for behind in self._behind.values())
             if waiting[after] == 0 and status[after] == NEW and after not in deferred:
                 self.make_ready(after)
         self.dependents[job] = []
         self._release(job)
+        self._take_down(job)
         if deferred or resolver.open_goals:
             self.grown = True
 
@@ -227,6 +258,7 @@ class Schedule:
             if self.status[after] in (NEW, READY):
                 self.skip(after)
         self._release(job)
+        self._take_down(job)
 
     def _release(self, job: int) -> None:
         for twin in self._same.pop(job, ()):
@@ -244,6 +276,7 @@ class Schedule:
             self.resolver.deferred.pop(job, None)
             self.skipped(job)
             stack.extend(self.dependents[job])
+            self._take_down(job)
 
     def halt(self, waiting: Sequence[int]) -> None:
         """Nothing new is started: `waiting` are the jobs that were about to be."""

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from buildflow.afloat import put_back
 from buildflow.build import Build
 from buildflow.builder import Builder
 from buildflow.cache import Cache
@@ -70,6 +71,7 @@ class Session:
         self.disk = Disk(self.root, self.state)
         self.cache = Cache(self.cache_root, self.readonly, disk=self.disk)
         if self.write:
+            put_back(f"{self.folder}/work")
             self.cache.sweep()
             remove_tree(f"{self.folder}/tmp")
             self.holds.enter()

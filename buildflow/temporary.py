@@ -126,6 +126,7 @@ class Temporaries:
         if state in ("up_to_date", "cached"):
             setattr(build.summary, state, getattr(build.summary, state) - 1)
         build.lookup.forced.add(maker)
+        build.lookup.ran_first.clear()  # it may have run in this build: what it made is gone all the same
         build.schedule.again(maker, urgent=True)
 
     def finished(self, number: int) -> None:

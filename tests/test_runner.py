@@ -73,7 +73,7 @@ def test_a_text_sees_its_job(tmp_path: Path) -> None:
         named={"many": ["a.nii"], "index": "c.txt"},
         named_outputs={"table": "out.txt"},
         wildcards={"items": "s1"},
-        names={"bam": ["out/s1.bam"], "lanes": ["1", "2"]},
+        names={"bam": "out/s1.bam", "lanes": ["1", "2"]},
         vars={"FOO": "bar"},
         cpus=2,
         mem=512,
@@ -184,7 +184,7 @@ def test_a_function_gets_what_its_parameters_name(tmp_path: Path) -> None:
         named={"src": "a.c", "many": ["b.h"]},
         named_outputs={"o": "out.txt"},
         wildcards={"p": "1"},
-        names={"lanes": ["x", "y"], "bam": ["z.bam"]},
+        names={"lanes": ["x", "y"], "bam": "z.bam"},
         cpus=3,
         depfile="d.d",
     )

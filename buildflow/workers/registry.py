@@ -37,7 +37,12 @@ def worker(which: str | type[Worker] | Worker, n_procs: int | None = None, given
 def configured(settings: Mapping[str, Any], name: str, n_procs: int | None = None) -> Worker:
     """The worker of a name with what the settings say of it: `[workers.NAME]`, and over them `[options]` and `-o` where
     it is the build's own."""
-    given = dict(settings.get("workers", {}).get(name, {}))
+    tables = settings.get("workers", {})
+    kind, _, subtype = name.partition("-")
+    given = dict(tables.get(kind, {})) if subtype in SUBTYPES.get(kind, ()) else {}
+    if given.get("subtype", subtype) != subtype:
+        given = {}  # it is said of the other one
+    given.update(tables.get(name, {}))
     if name == (settings.get("worker") or DEFAULT):
         given.update(settings.get("options", {}))
     return worker(name, n_procs, given)
