@@ -112,6 +112,12 @@ class Terminal:
         return self
 
     def __exit__(self, *exc: Any) -> None:
+        """One that still runs is asked to end first, since its jobs have sessions of their own."""
+        late = time.monotonic() + 10
+        if self.process.poll() is None:
+            self.process.terminate()
+        while self.process.poll() is None and time.monotonic() < late:
+            self._read()
         kill_session(self.process.pid)
         self.process.wait()
         os.close(self._ours)
