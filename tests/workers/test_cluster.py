@@ -201,7 +201,7 @@ def test_a_driver_that_died_before_the_queue_answered(fake: Fake) -> None:
     running.process.kill()
     running.process.wait()
     (name,) = os.listdir(fake.story.path(".bflow/queue"))
-    fake.story.remove(f".bflow/queue/{name}/id")
+    fake.story.path(f".bflow/queue/{name}/id").unlink(missing_ok=True)  # it may not have come to write it
     gate.touch()
     assert fake.build().ran == 3
     assert fake.counted() == [1, 2, 3]
