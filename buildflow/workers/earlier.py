@@ -11,6 +11,7 @@ from buildflow.workers.base import Task
 from buildflow.workers.commands import Answer
 from buildflow.workers.live import Live
 from buildflow.workers.sending import RIDE_OUT
+from buildflow.workers.states import GONE
 from buildflow.workers.submission import Submission
 
 if TYPE_CHECKING:
@@ -24,11 +25,12 @@ class Earlier:
         self._worker = worker
         self.tasks: dict[str, tuple[Live, int]] = {}
         self._asked = False  # whether the queue was
+        self._late: set[tuple[str, int | None]] = set()  # elements that were asked for once more
 
     def find(self) -> None:
         """Read what is written of submissions; of a task that is in two, the later counts."""
         worker = self._worker
-        self.tasks, self._asked = {}, False
+        self.tasks, self._asked, self._late = {}, False, set()
         try:
             names = os.listdir(worker.folder)
         except OSError:
@@ -82,13 +84,20 @@ class Earlier:
         if not self._asked:
             self._ask()
             return self.recall(folder)
-        if live.over(number) is None:
+        state = live.over(number)
+        if state is None:
             return True
         live.submission.refresh()
         if live.submission.end(number) is not None:
             return True
-        if live.element_of(number) is None and not live.submission.take_back(number):
+        element = live.element_of(number)
+        if element is None and not live.submission.take_back(number):
             return self.recall(folder)  # it has just begun
+        if element is not None and state.kind == GONE and (live.submission.token, element) not in self._late:
+            # The command that submits may outlive its driver: the queue got it after it was asked.
+            self._late.add((live.submission.token, element))
+            self._ask()
+            return self.recall(folder)
         del self.tasks[folder]
         return False
 

@@ -49,7 +49,7 @@ class Live:
         """What the queue says of the elements, all that it knows."""
         for element in range(self.submission.elements):
             before = self.states.get(element)
-            if before is None or before.alive:
+            if before is None or before.alive or before.kind == states.GONE:  # it may have come late to the queue
                 self.states[element] = found.get(element) or State(states.GONE)
 
     def remember(self, found: dict[int, State]) -> None:

@@ -71,6 +71,8 @@ class Worker(ClusterWorker):
         """PSI/J's jobs by token of a submission and element."""
         self._whole: set[str] = set()
         """The tokens of submissions that need no more jobs."""
+        self._own: set[str] = set()
+        """The tokens of submissions of this driver."""
         self._executor: Any = None
 
     @property
@@ -104,7 +106,7 @@ class Worker(ClusterWorker):
     def close(self) -> None:
         super().close()
         self.queue.close()
-        self.jobs, self._whole = {}, set()
+        self.jobs, self._whole, self._own = {}, set(), set()
         self._executor = None
 
     def _changed(self, job: Any, status: Any) -> None:
@@ -158,6 +160,7 @@ class Worker(ClusterWorker):
         """Submit the elements that are not there yet (in a thread): the names of all, or None and why not."""
         psij = _psij()
         token = live.submission.token
+        self._own.add(token)
         jobs = self.jobs.setdefault(token, {})
         batch = live.submission.batch
         for element in range(live.submission.elements):
@@ -186,7 +189,7 @@ class Worker(ClusterWorker):
     # ---- asking ----------------------------------------------------------------------------------------------------
 
     def look(self, lives: Sequence[Live], then: Callable[[Seen | None, Answer], None]) -> None:
-        old = [live for live in lives if live.submission.token not in self.jobs]
+        old = [live for live in lives if self._is_foreign(live)]
         if old:
             self.queue.call(lambda: self.find(old), lambda said: self._tell_states(lives, then, said))
         else:
@@ -203,10 +206,17 @@ class Worker(ClusterWorker):
             token = live.submission.token
             jobs = self.jobs.get(token)
             if token in self._whole and jobs:
-                elements = {element: State(states.COMPLETED) for element in range(live.submission.elements)}
+                # Those that this driver did not submit are not needed; one of another's may come to the queue yet.
+                absent = State(states.GONE if self._is_foreign(live) else states.COMPLETED)
+                elements = dict.fromkeys(range(live.submission.elements), absent)
                 elements.update((element, state_of(job)) for element, job in list(jobs.items()))
                 seen[token] = live.id or _name(token, dict(jobs)), elements
         then(seen, Answer(0, "", ""))
+
+    def _is_foreign(self, live: Live) -> bool:
+        """Whether another driver has submitted it, and jobs of it are not known that may be there."""
+        token = live.submission.token
+        return token not in self._own and len(self.jobs.get(token, ())) < live.submission.elements
 
     def find(self, lives: Sequence[Live]) -> str | None:
         """Make what earlier drivers have submitted known in `jobs` (in a thread); why it cannot be asked."""
@@ -215,6 +225,8 @@ class Worker(ClusterWorker):
     def found(self, live: Live, element: int, native: str) -> None:
         """A job of an earlier driver."""
         psij = _psij()
+        if element in self.jobs.get(live.submission.token, ()):
+            return
         job = psij.Job()
         self._executor.attach(job, native)
         self.jobs.setdefault(live.submission.token, {})[element] = job

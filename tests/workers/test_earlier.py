@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from buildflow.environments.base import Command
 from buildflow.workers.base import Task, Worker
+from buildflow.workers.commands import Answer
 from buildflow.workers.live import Live
 from buildflow.workers.registry import configured
 from buildflow.workers.slurm import Worker as Slurm
+from buildflow.workers.states import RUNNING, State
 from buildflow.workers.submission import Submission
 
 
@@ -63,6 +67,40 @@ def test_a_submission_is_not_over_while_a_task_may_be_asked_for(slurm: Slurm, tm
     live.submission.open.clear()
     slurm._note_told()
     assert live not in slurm.live
+
+
+def test_a_submission_that_comes_to_the_queue_after_it_was_asked(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that submits has outlived its driver. What has begun by then is taken up, and not run again."""
+    several = tasks(tmp_path, 2)
+    submission = submitted(slurm, several)
+    answers = [{}, {"token": ("7", {0: State(RUNNING), 1: State(RUNNING)})}]
+
+    def look(lives: object, then: Callable[[Any, Answer], None]) -> None:
+        if len(answers) == 1:  # asked once more: a node has begun the first task meanwhile
+            assert Path(f"{submission.folder}/0.began").exists()
+        then(answers.pop(0), Answer(0, "", ""))
+        if answers:
+            Path(f"{submission.folder}/0.began").write_text('{"element": 0}')
+
+    monkeypatch.setattr(slurm, "look", look)
+    slurm.earlier.find()
+    assert slurm.recall(several[0].folder), "it runs"
+    assert not answers
+    assert slurm.recall(several[1].folder), "it waits in the queue"
+
+
+def test_one_that_the_queue_has_lost_runs_again(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = tasks(tmp_path, 2)
+    submission = submitted(slurm, several)
+    Path(f"{submission.folder}/0.began").write_text('{"element": 0}')
+    monkeypatch.setattr(slurm, "look", lambda lives, then: then({}, Answer(0, "", "")))
+    slurm.earlier.find()
+    assert not slurm.recall(several[0].folder) and not slurm.recall(several[1].folder)
+    assert not submission.take_back(1), "no node begins it any more"
 
 
 def test_a_table_of_the_kind_counts_for_its_subtypes() -> None:
